@@ -18,13 +18,10 @@ use crate::{
 /// Viewers, and how far they and their publisher had got at a given moment.
 pub(crate) struct Watched {
     publisher: Client,
-    viewers: Vec<WatchedViewer>,
     pictures: usize,
-}
-
-struct WatchedViewer {
-    client: Client,
-    frames: usize,
+    viewers: Vec<Client>,
+    /// The pictures of each viewer.
+    seen: Vec<usize>,
 }
 
 impl Watched {
@@ -35,16 +32,13 @@ impl Watched {
     /// With this many viewers.
     pub(crate) fn by(server: &Server, broadcast: &str, viewers: usize) -> Self {
         let publisher = Client::live(server, broadcast, &clip::H264);
-        let clients: Vec<_> = (0..viewers)
+        let viewers: Vec<_> = (0..viewers)
             .map(|_| Client::watch(server, broadcast))
             .collect();
-        wait_for_frames_of_all(&clients, clip::GOP);
-        let viewers = clients.into_iter().map(|client| WatchedViewer {
-            frames: client.seen_pictures(),
-            client,
-        });
+        wait_for_frames_of_all(&viewers, clip::GOP);
         Self {
-            viewers: viewers.collect(),
+            seen: viewers.iter().map(Client::seen_pictures).collect(),
+            viewers,
             pictures: publisher.pictures(),
             publisher,
         }
@@ -52,9 +46,7 @@ impl Watched {
 
     /// Waits for this many more frames.
     pub(crate) fn wait_for_frames(&self, more: usize) {
-        for viewer in &self.viewers {
-            viewer.client.wait_for_frames(more);
-        }
+        wait_for_frames_of_all(&self.viewers, more);
     }
 
     /// Checks that the viewers have received every picture and packet sent since.
@@ -67,13 +59,13 @@ impl Watched {
             thread::sleep(Duration::from_millis(200));
             (self.publisher.pictures() == before).then_some(before)
         });
-        for WatchedViewer { client, frames } in &self.viewers {
-            assert!(!client.is_closed());
+        for (viewer, before) in self.viewers.iter().zip(&self.seen) {
+            assert!(!viewer.is_closed());
             wait_for("every picture", || {
-                let seen = client.seen_pictures();
-                (seen - frames >= sent - self.pictures).then_some(())
+                let seen = viewer.seen_pictures();
+                (seen - before >= sent - self.pictures).then_some(())
             });
-            client.wait_for_all();
+            viewer.wait_for_all();
         }
     }
 }
