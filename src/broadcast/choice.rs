@@ -7,7 +7,7 @@
 
 mod misfit;
 
-use self::misfit::Misfit;
+pub use self::misfit::Misfit;
 use crate::{
     media::{Codec, Kind},
     peer::sdp::Offer,
@@ -219,11 +219,17 @@ impl Wants<'_> {
     fn misfit(&self, codec: Codec, demands: &Demands) -> Option<Misfit> {
         let (profile, level) = (demands.profile.as_deref(), demands.level.as_deref());
         if !self.accepts(codec) {
-            Some(Misfit::Codec(codec))
+            Some(Misfit::Codec { codec })
         } else if !self.offer.decodes(codec, profile, None) {
-            Some(Misfit::Profile(codec, profile.unwrap_or_default().into()))
+            Some(Misfit::Profile {
+                codec,
+                profile: profile.unwrap_or_default().into(),
+            })
         } else if !self.offer.decodes(codec, profile, level) {
-            Some(Misfit::Level(codec, level.unwrap_or_default().into()))
+            Some(Misfit::Level {
+                codec,
+                level: level.unwrap_or_default().into(),
+            })
         } else {
             demands.reordered.then_some(Misfit::Reordered)
         }

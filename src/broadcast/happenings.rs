@@ -119,6 +119,7 @@ mod tests {
             pipeline: "h264".to_owned(),
             viewers: 0,
             automatic: automatic.map(str::to_owned),
+            misfit: None,
             health: Health::default(),
         };
         new.renditions = vec![rendition(None)];

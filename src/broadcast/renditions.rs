@@ -19,7 +19,7 @@ use self::pipeline::{Appsink, MadeRendition, RenditionPipeline, codec_named};
 use super::{
     Error,
     action::{Action, Made, RunStart, Work},
-    choice::{ORIGINAL, RenditionCandidate, RenditionId, RenditionProgress, Use},
+    choice::{Misfit, ORIGINAL, RenditionCandidate, RenditionId, RenditionProgress, Use},
     rules::Rules,
     slot::{Begun, RunEnd, RunId, Slot, SlotId},
     tracks::{BroadcastTrack, NewRendition},
@@ -263,7 +263,7 @@ impl RenditionPipelines {
             let name = pipeline.slot.file().name();
             tracing::info!(
                 pipeline = name,
-                reason = pipeline.reason,
+                reason = pipeline.reason.as_ref().map(tracing::field::display),
                 "starting automatic transcode"
             );
         }
@@ -449,7 +449,7 @@ impl RenditionPipelines {
     }
 
     /// Notes why an automatic rendition is needed. The first reason of a series of runs counts.
-    pub(super) fn note_reason(&mut self, id: RenditionId, reason: impl FnOnce() -> String) {
+    pub(super) fn note_reason(&mut self, id: RenditionId, reason: impl FnOnce() -> Misfit) {
         let Some(index) = self.made.get(id.0).map(|made| made.pipeline) else {
             return;
         };

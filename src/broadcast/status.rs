@@ -11,7 +11,10 @@ use std::{
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 
-use super::health::{Health, Snapshot};
+use super::{
+    choice::Misfit,
+    health::{Health, Snapshot},
+};
 use crate::{
     histogram::TimeHistogram,
     media::{Codec, Kind},
@@ -158,6 +161,9 @@ pub struct RenditionStatus {
     /// Why it is made, if the server decided to make it: nobody can ask for it by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub automatic: Option<String>,
+    /// The same for programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub misfit: Option<Misfit>,
     /// Its pipeline's health.
     #[serde(flatten)]
     pub health: Health,

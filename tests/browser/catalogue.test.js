@@ -42,6 +42,7 @@ const FILLED = {
   ],
   'state-${state}': ['live', 'stale', 'slate', 'waiting', 'demand', 'lost'],
   'thing-${thing}': ['camera', 'microphone', 'screen', 'both'],
+  'misfit-${kind}': ['codec', 'profile', 'level', 'b_frames', 'sparse_keyframes', 'slate', 'failed'],
   'obs-${what}': ['size', 'rate', 'bitrate', 'keyframes', 'codec', 'audio', 'bframes'],
   'player-${state}${again}': [
     ...['idle', 'connecting', 'waiting', 'offline', 'failed', 'closed', 'waiting-again', 'offline-again'],

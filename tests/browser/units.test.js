@@ -121,13 +121,17 @@ test('automatic transcoding is shown, with the reason', () => {
   assert.equal(transcodingText(undefined), '');
   const renditions = [
     { name: '720p', codec: 'h264', viewers: 3 },
-    { name: 'vp8', codec: 'vp8', viewers: 1, automatic: 'a reason' },
+    { name: 'vp8', codec: 'vp8', viewers: 1, misfit: { kind: 'profile', codec: 'h264', profile: 'high' } },
   ];
   const tracks = [{ kind: 'audio', codec: 'opus', transcoded_from: 'audio/mpeg' }];
   assert.equal(
     transcodingText({ renditions, tracks }),
     [
-      textOf('transcoded-for', { codec: 'VP8', count: 1, reason: 'a reason' }),
+      textOf('transcoded-for', {
+        codec: 'VP8',
+        count: 1,
+        reason: textOf('misfit-profile', { codec: 'H.264', profile: 'high' }),
+      }),
       textOf('transcoded-from', { codec: 'Opus', from: 'audio/mpeg' }),
     ].join('; '),
   );
@@ -260,7 +264,7 @@ test('the qualities are what was sent and what the server makes', () => {
   const renditions = [
     { name: '360p', kind: 'video', codec: 'h264', viewers: 0 },
     { name: '720p', kind: 'video', codec: 'h264', viewers: 0 },
-    { name: 'vp8', kind: 'video', codec: 'vp8', viewers: 1, automatic: 'a viewer does not accept H264' },
+    { name: 'vp8', kind: 'video', codec: 'vp8', viewers: 1, misfit: { kind: 'codec', codec: 'h264' } },
   ];
   assert.deepEqual(labels({ tracks: [track], renditions }), ['Auto', 'Original', '720p', '360p']);
   assert.deepEqual(labels({ tracks: [{ ...track, layers: ['high', 'low'] }] }), ['Auto', 'high', 'low']);
@@ -320,7 +324,7 @@ test('media from OBS is judged', () => {
   };
   const first = at(0, 1);
   const last = { reports: at(19, 2), first };
-  const broadcast = { renditions: [{ name: 'x', automatic: 'the source has B-frames' }] };
+  const broadcast = { renditions: [{ name: 'x', misfit: { kind: 'b_frames' } }] };
   const advice = (/** @type {{advice: string}[]} */ found) => found.map(({ advice }) => advice).filter(Boolean);
   assert.deepEqual(advice(findings({ reports: at(20, 2), first }, last, broadcast)), [
     'obs-advice-profile',

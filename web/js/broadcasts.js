@@ -5,7 +5,12 @@ import { BroadcastPoll } from './broadcast-poll.js';
 import { EventStream } from './event-stream.js';
 import { SharedStream } from './shared-stream.js';
 import { ROOT, at } from './site.js';
-import { t } from './words.js';
+import { has, t } from './words.js';
+
+/**
+ * What does not suit some viewers.
+ * @typedef {{kind: string, codec?: string, profile?: string, level?: string}} Misfit
+ */
 
 /**
  * @typedef {object} Broadcast
@@ -20,8 +25,8 @@ import { t } from './words.js';
  * @property {boolean} [chat] Its viewers may chat.
  * @property {boolean} [on_demand] Its source starts with the first viewer.
  * @property {{kind: 'video'|'audio', codec: string, transcoded_from?: string, stalled?: boolean, layers?: string[]}[]} tracks
- * @property {{name: string, kind?: 'video'|'audio', codec: string|null, viewers: number, automatic?: string}[]} [renditions] `automatic` says why
- *   the server has added one.
+ * @property {{name: string, kind?: 'video'|'audio', codec: string|null, viewers: number, misfit?: Misfit}[]} [renditions] `misfit` says why the
+ *   server has added one.
  */
 
 /** Pause before an event stream that was refused or has ended is reopened, in milliseconds; it doubles. */
@@ -78,19 +83,23 @@ export function stalledText(broadcast) {
   return stalled.map(({ kind }) => t(`${kind}-stopped`)).join(', ');
 }
 
+/** @param {Misfit} misfit */
+function misfitText({ kind, codec = '', profile = '', level = '' }) {
+  const values = { codec: CODECS.get(codec) ?? codec, profile, level };
+  return has(`misfit-${kind}`) ? t(`misfit-${kind}`, values) : kind;
+}
+
 /**
  * @param {Broadcast|undefined} broadcast
  * @returns {string} `H.264 for 2 viewers: a viewer does not accept VP8`, empty if nothing is transcoded automatically.
  */
 export function transcodingText(broadcast) {
-  const made = (broadcast?.renditions ?? []).filter(({ automatic }) => automatic);
-  const texts = made.map(({ codec, viewers, automatic }) =>
-    t('transcoded-for', {
-      codec: CODECS.get(codec ?? '') ?? t('another-codec'),
-      count: viewers,
-      reason: automatic ?? '',
-    }),
-  );
+  const texts = [];
+  for (const { codec, viewers, misfit } of broadcast?.renditions ?? []) {
+    if (!misfit) continue;
+    const name = CODECS.get(codec ?? '') ?? t('another-codec');
+    texts.push(t('transcoded-for', { codec: name, count: viewers, reason: misfitText(misfit) }));
+  }
   const foreign = (broadcast?.tracks ?? []).filter((track) => track.transcoded_from);
   texts.push(
     ...foreign.map(({ codec, transcoded_from }) =>

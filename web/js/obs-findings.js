@@ -27,10 +27,9 @@ export function findings(now, last, broadcast) {
   const [video, audio] = ['video', 'audio'].map((kind) => inbound(now, kind));
   const codec = now.reports.get(video?.codecId);
   const name = codec?.mimeType?.split('/')[1] ?? '';
-  const reason = (broadcast?.renditions ?? []).map(({ automatic }) => automatic ?? '').join(' ');
   const found = [finding('codec', name, EVERYWHERE.includes(name) ? profileAdvice(codec) : 'obs-advice-codec')];
   if (video) found.push(...pictureFindings(video, now, last));
-  const hasBFrames = /B-frames/i.test(reason);
+  const hasBFrames = (broadcast?.renditions ?? []).some(({ misfit }) => misfit?.kind === 'b_frames');
   found.push(finding('bframes', t(hasBFrames ? 'obs-yes' : 'obs-no'), hasBFrames ? 'obs-advice-bframes' : ''));
   const sound = now.reports.get(audio?.codecId)?.mimeType?.split('/')[1];
   const hears = audio && (audio.packetsReceived ?? 0) > 0;

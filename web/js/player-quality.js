@@ -20,7 +20,7 @@ export const AUTO = { rendition: '', layer: '', label: '' };
  */
 export function qualities(broadcast) {
   const layers = broadcast?.tracks.flatMap((track) => track.layers ?? []) ?? [];
-  const made = (broadcast?.renditions ?? []).filter(({ kind, automatic }) => kind === 'video' && !automatic);
+  const made = (broadcast?.renditions ?? []).filter(({ kind, misfit }) => kind === 'video' && !misfit);
   const renditions = made.map(({ name }) => ({ rendition: name, layer: '', label: name }));
   renditions.sort((a, b) => height(b.label) - height(a.label));
   if (renditions.length > 0) renditions.unshift({ rendition: 'source', layer: '', label: t('player-original') });

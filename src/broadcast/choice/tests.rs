@@ -303,16 +303,22 @@ fn every_case_has_its_answer() {
 #[test]
 fn automatic_renditions_tell_why_they_are_needed() {
     for (broadcast, viewer_text, reason) in [
-        ("live h264", "vp8", Misfit::Codec(Codec::H264)),
+        ("live h264", "vp8", Misfit::Codec { codec: Codec::H264 }),
         (
             "live h264:high",
             "h264",
-            Misfit::Profile(Codec::H264, "high".to_owned()),
+            Misfit::Profile {
+                codec: Codec::H264,
+                profile: "high".to_owned(),
+            },
         ),
         (
             "live h264:baseline@4",
             "h264-strict",
-            Misfit::Level(Codec::H264, "4".to_owned()),
+            Misfit::Level {
+                codec: Codec::H264,
+                level: "4".to_owned(),
+            },
         ),
         ("live h264+b", "h264", Misfit::Reordered),
         ("live sparse h264", "h264", Misfit::SparseKeyframes),

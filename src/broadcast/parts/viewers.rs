@@ -148,7 +148,7 @@ impl Parts {
         let join = choice::join(&situation, &wants, waiting.is_patient(now));
         if let Join::Take(TrackOrigin::Rendition(id)) | Join::Wait(Some(id)) = join {
             self.renditions
-                .note_reason(id, || situation.reason(id, &wants).to_string());
+                .note_reason(id, || situation.reason(id, &wants));
             if !self.renditions.awaits_viewer(id) {
                 actions.extend(self.need(id, now));
             } else if !self.renditions.promise(id, now) {
@@ -233,7 +233,7 @@ impl Parts {
                     let wants = self.audience.wants(step.session, step.kind);
                     if let Some(wants) = wants {
                         self.renditions
-                            .note_reason(id, || situation.reason(id, &wants).to_string());
+                            .note_reason(id, || situation.reason(id, &wants));
                     }
                     actions.extend(self.need(id, now));
                 }

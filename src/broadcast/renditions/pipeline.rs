@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use crate::{
     broadcast::{
         action::Action,
-        choice::Use,
+        choice::{Misfit, Use},
         place::RemoteOrigin,
         slot::{InputTracks, Slot},
         transcodes::TranscodePermit,
@@ -41,7 +41,7 @@ pub(super) struct RenditionPipeline {
     /// It has failed, and made nothing since.
     pub(super) failed: bool,
     /// Why somebody needs it, if it is automatic.
-    pub(super) reason: Option<String>,
+    pub(super) reason: Option<Misfit>,
     /// Its place among the automatic transcodes, while it is one and runs or is promised.
     pub(super) permit: Option<TranscodePermit>,
 }

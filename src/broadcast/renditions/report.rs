@@ -31,18 +31,16 @@ impl RenditionPipelines {
     ) -> Vec<RenditionStatus> {
         let status = |(index, rendition): (usize, &MadeRendition)| {
             let pipeline = self.pipelines.get(rendition.pipeline)?;
-            let automatic = if pipeline.purpose.is_automatic() {
-                pipeline.reason.clone()
-            } else {
-                None
-            };
+            let reason = pipeline.reason.as_ref();
+            let misfit = reason.filter(|_| pipeline.purpose.is_automatic());
             Self::shown(pipeline).then(|| RenditionStatus {
                 name: rendition.name.clone(),
                 kind: rendition.kind,
                 codec: rendition.codec,
                 pipeline: pipeline.slot.file().name().to_owned(),
                 viewers: viewers.get(&RenditionId(index)).copied().unwrap_or(0),
-                automatic,
+                automatic: misfit.map(ToString::to_string),
+                misfit: misfit.cloned(),
                 health: pipeline.slot.health(),
             })
         };

@@ -23,6 +23,13 @@ export default {
     other: '{codec} for {count} viewers: {reason}',
   },
   'transcoded-from': '{codec} from {from}',
+  'misfit-codec': 'a viewer does not accept {codec}',
+  'misfit-profile': 'a viewer does not accept {codec} of profile {profile}',
+  'misfit-level': 'a viewer does not accept {codec} of level {level}',
+  'misfit-b_frames': 'the source has B-frames',
+  'misfit-sparse_keyframes': 'keyframes from the source are too far apart',
+  'misfit-slate': 'a viewer cannot decode the slate',
+  'misfit-failed': 'the usual rendition has failed',
   'another-codec': 'another codec',
   'server-says': '{words} The server says: {detail}',
 

@@ -20,6 +20,13 @@ export default {
   'transcoded': '변환 중: {what}',
   'transcoded-for': '시청자 {count}명용 {codec}: {reason}',
   'transcoded-from': '{from}에서 변환한 {codec}',
+  'misfit-codec': '{codec} 미지원',
+  'misfit-profile': '{codec} {profile} 프로파일 미지원',
+  'misfit-level': '{codec} 레벨 {level} 미지원',
+  'misfit-b_frames': '원본에 B 프레임이 있음',
+  'misfit-sparse_keyframes': '원본의 키프레임 간격이 너무 긺',
+  'misfit-slate': '대기 화면의 코덱 미지원',
+  'misfit-failed': '원래 보낼 영상에 오류가 있음',
   'another-codec': '다른 코덱',
   'server-says': '{words} 서버 메시지: {detail}',
 

@@ -1,6 +1,7 @@
 //! Viewers and renditions: which ones start for whom, are shared, and stop.
 
 use super::*;
+use crate::broadcast::choice::Misfit;
 
 fn ladder() -> Plan {
     Plan {
@@ -153,8 +154,8 @@ fn the_automatic_rendition_starts_when_a_viewer_needs_it() {
     // Its name tells its codec: nobody waits to learn it.
     broadcast.expect(&["publisher 1 begins", "admit 2", "start automatic"]);
     let status = broadcast.parts.status(broadcast.now);
-    let reason = status.renditions[0].automatic.as_deref();
-    assert!(reason.unwrap().contains("VP8"), "{reason:?}");
+    let misfit = status.renditions[0].misfit.as_ref();
+    assert_eq!(misfit, Some(&Misfit::Codec { codec: Codec::Vp8 }));
 }
 
 /// H.264 for any viewers, and VP8.
