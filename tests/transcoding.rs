@@ -242,7 +242,7 @@ fn encode_mpeg_2(path: &Path) {
     run_to_end(&format!(
         "videotestsrc num-buffers=750 pattern=smpte horizontal-speed=5
          ! video/x-raw,format=I420,width=160,height=96,framerate=25/1
-         ! mpeg2enc ! mpegvideoparse ! mpegtsmux
+         ! mpeg2enc format=3 ! mpegvideoparse ! mpegtsmux
          ! filesink location={}",
         path.display()
     ));

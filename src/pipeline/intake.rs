@@ -274,6 +274,9 @@ fn transcoder(kind: Kind) -> Result<gst::Bin, Error> {
     // Not ghosted by the parser: it would pick the converter's pad, which is not linked yet.
     let bin = gst::parse::bin_from_description(description, false);
     let bin = bin.map_err(|error| Error::Failed(error.to_string()))?;
+    // decodebin comes up once its decoder has made a picture, for which some need the next one. Until
+    // then the pipeline would wait with its appsinks paused, and the next picture would never come.
+    bin.set_property("async-handling", true);
     guards::set_up(&bin);
     for (element, name) in [("first", "sink"), ("last", "src")] {
         let target = bin

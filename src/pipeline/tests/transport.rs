@@ -1,10 +1,12 @@
 //! Transport streams with more than picture and sound, as broadcasters, drones and live services send
 //! them.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use super::{
-    peers::{Folder, finish, free_port, opened, spawn},
+    super::Event,
+    peers::{Folder, ffmpeg, finish, free_port, opened, spawn},
+    run,
     sources::{BOTH, frames},
 };
 
@@ -163,4 +165,24 @@ async fn srt_with_metadata_and_subtitles_has_its_sound() {
     );
     opened(port).await;
     frames("srt", &[("url", &url)], BOTH, 40).await;
+}
+
+/// Its decoder makes no picture of the first one alone.
+#[tokio::test]
+async fn mpeg_2_of_a_file_plays_at_its_own_pace() {
+    let folder = Folder::new();
+    let file = folder.file("old.ts");
+    ffmpeg(&format!(
+        "-f lavfi -i testsrc=size=160x96:rate=25 -t 2 -c:v mpeg2video -g 25 -bf 2 {file}"
+    ))
+    .await;
+    let text = format!("filesrc location={file} ! tsdemux ! mpegvideoparse ! appsink name=video");
+    let (video, _, events) = run(&text, usize::MAX).await;
+    assert!(events.contains(&Event::Ended), "{events:?}");
+    let video = video.lock().unwrap();
+    // A busy machine leaves some out.
+    assert!(video.len() > 25, "{}", video.len());
+    let (first, last) = (video.first().unwrap(), video.last().unwrap());
+    let took = last.1.saturating_sub(first.2.pts);
+    assert!(took > Duration::from_millis(1600), "{took:?}");
 }
