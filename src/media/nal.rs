@@ -22,6 +22,9 @@ pub enum UnitKind {
     Delimiter,
     /// Supplemental enhancement information in front of a picture.
     Supplement,
+    /// An upper layer's part of a picture, or what describes layers (H.264 annexes F to H): who decodes
+    /// the lowest one skips it, as browsers do.
+    Layer,
     /// Anything else.
     Other,
 }
@@ -43,6 +46,7 @@ impl UnitKind {
             (Codec::H264, 8) | (Codec::H265, 34) => Self::PictureParameters,
             (Codec::H264, 9) | (Codec::H265, 35) => Self::Delimiter,
             (Codec::H264, 6) | (Codec::H265, 39) => Self::Supplement,
+            (Codec::H264, 14 | 15 | 20 | 21) => Self::Layer,
             _ => Self::Other,
         }
     }

@@ -25,7 +25,8 @@ const HELD_PACKETS_MAX: usize = 16;
 /// config-interval=-1` (GStreamer 1.22) repeats the parameter sets before each slice of an IDR
 /// picture. There they begin a new access unit (H.264 §7.4.1.2.3) and split the picture: a viewer
 /// who starts at the second half sees only that. They are turned into filler data rather than
-/// removed, because a gap in the sequence numbers would look like a loss.
+/// removed, because a gap in the sequence numbers would look like a loss. So are the units of upper
+/// layers, which split pictures likewise.
 ///
 /// Marker bits stay only where a picture can end, because depayloaders end the access unit there.
 /// Some senders mark parameter sets too, which would separate them from their picture. Others mark
@@ -255,12 +256,27 @@ impl Tidy {
                     PictureEnd::Possible
                 };
             }
+            Payload::Fragment(fragment) if fragment.kind == UnitKind::Layer => {
+                // The type is in the second byte of a fragment.
+                let byte = payload.get(1).copied();
+                let byte = byte.and_then(|byte| nal::as_filler(self.codec, byte));
+                misplaced.extend(byte.map(|byte| Replacement {
+                    place: start + 1,
+                    byte,
+                }));
+                if fragment.ends {
+                    end = self.end_of_layer();
+                }
+            }
             Payload::Fragment(_) => {}
             Payload::Units(units) => {
                 for range in units {
                     let unit = payload.get(range.clone()).unwrap_or_default();
-                    if UnitKind::of(self.codec, unit).is_slice() {
+                    let kind = UnitKind::of(self.codec, unit);
+                    if kind.is_slice() {
                         end = PictureEnd::Certain;
+                    } else if kind == UnitKind::Layer && end == PictureEnd::None {
+                        end = self.end_of_layer();
                     }
                     let place = start + range.start;
                     misplaced.extend(self.unit(unit, place));
@@ -271,6 +287,15 @@ impl Tidy {
             misplaced.extend(self.marker(packet, end));
         }
         misplaced
+    }
+
+    /// A picture can end with its upper layer, which comes behind the lower one.
+    const fn end_of_layer(&self) -> PictureEnd {
+        if self.slice_seen {
+            PictureEnd::Certain
+        } else {
+            PictureEnd::None
+        }
     }
 
     /// Takes the marker of a packet; returns what to write if it is wrong.
@@ -304,7 +329,8 @@ impl Tidy {
             let header = nal::header_bytes(self.codec);
             self.slice(unit.get(header..).is_some_and(nal::begins_picture));
         }
-        if !self.slice_seen || !kind.leads() {
+        let is_misplaced = self.slice_seen && kind.leads();
+        if !is_misplaced && kind != UnitKind::Layer {
             return None;
         }
         let byte = nal::as_filler(self.codec, *unit.first()?)?;
@@ -362,6 +388,16 @@ mod tests {
         let mut expected = vec![vec![]; 10];
         expected[5] = vec![(12, 0x6c)];
         expected[6] = vec![(12, 0x6c)];
+        assert_eq!(tidied(Codec::H264, &packets), expected);
+    }
+
+    #[test]
+    fn upper_layers_become_filler() {
+        const PREFIX: &[u8] = &[0x6e, 0x80, 0, 7, 0x20];
+        const UPPER: &[u8] = &[0x74, 0x80, 0x10, 7];
+        const UPPER_PART: &[u8] = &[0x7c, 0x54, 1];
+        let packets = [(1, PREFIX), (1, IDR), (1, UPPER), (1, UPPER_PART)];
+        let expected = [vec![(12, 0x6c)], vec![], vec![(12, 0x6c)], vec![(13, 0x4c)]];
         assert_eq!(tidied(Codec::H264, &packets), expected);
     }
 

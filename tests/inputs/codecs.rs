@@ -1,5 +1,5 @@
 //! Codecs besides H.264, as they are without layers. VP8 and VP9 with layers are in
-//! [`super::layers`].
+//! [`super::layers`], those of H.264 and AV1 in [`super::scalable`].
 
 use super::{
     check,

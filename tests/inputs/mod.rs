@@ -14,6 +14,7 @@ mod large;
 mod layers;
 mod picture;
 mod refresh;
+mod scalable;
 mod shape;
 mod sound;
 mod stalls;

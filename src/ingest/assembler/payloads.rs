@@ -70,7 +70,7 @@ impl Payloads {
 
     fn add_units(&mut self, codec: Codec, payload: &[u8], mut begun: bool) {
         match Payload::read(codec, payload) {
-            Payload::Fragment(fragment) if begun && fragment.kind.leads() => {}
+            Payload::Fragment(fragment) if is_left_out(fragment.kind, begun) => {}
             Payload::Fragment(_) if payload.len() <= PAYLOAD_BYTES_MAX => self.push(payload),
             Payload::Fragment(fragment) => self.add_fragments(codec, &fragment),
             Payload::Units(mut units) => {
@@ -79,7 +79,7 @@ impl Payloads {
                 for unit in units.by_ref().filter_map(|range| payload.get(range)) {
                     let kind = UnitKind::of(codec, unit);
                     begun |= kind.is_slice();
-                    if unit.is_empty() || begun && kind.leads() {
+                    if unit.is_empty() || is_left_out(kind, begun) {
                         sound = false;
                     } else {
                         kept.push(unit);
@@ -182,6 +182,11 @@ impl Payloads {
         let start = index.checked_sub(1).map_or(0, end);
         start..end(index)
     }
+}
+
+/// Whether a unit is of no use to viewers: of an upper layer, or misplaced behind a slice.
+fn is_left_out(kind: UnitKind, begun: bool) -> bool {
+    kind == UnitKind::Layer || begun && kind.leads()
 }
 
 /// A part of something that is cut.

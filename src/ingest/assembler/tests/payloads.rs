@@ -143,6 +143,20 @@ fn parameter_sets_behind_a_slice_of_the_same_packet_are_left_out() {
 }
 
 #[test]
+fn upper_layers_of_h264_are_left_out() {
+    let (prefix, upper): (&[u8], &[u8]) = (&[0x6e, 0x80, 0, 7, 0x20], &[0x74, 0x80, 0x10, 7, 1]);
+    let mut stage = Stage::live();
+    stage.send_all(&[
+        (2, false, prefix),
+        (2, false, DELTA),
+        (2, true, upper),
+        (3, true, DELTA),
+    ]);
+    assert_eq!(stage.frames.len(), 2);
+    assert_eq!(payloads(&stage.frames[0]), [DELTA]);
+}
+
+#[test]
 fn malformed_aggregation_packets_are_put_right() {
     let beyond = [&[0x78, 0, 3][..], DELTA, &[0, 9, 1]].concat();
     let empty = [&[0x78, 0, 0, 0, 3][..], DELTA].concat();
