@@ -1,10 +1,6 @@
 //! Outputs on a full disk.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
 
@@ -12,7 +8,7 @@ use crate::{
     kill::Watched,
     outputs::{folder, server, status},
     rtc::{Client, clip},
-    support::{Server, aerial, output, wait_for},
+    support::{Server, output, wait_for},
 };
 
 /// Takes up all room but this many bytes of the disk.
@@ -40,23 +36,15 @@ fn server_on_small_disk(folder: &Path, size: &str, prepare: &str) -> Option<Serv
         return None;
     }
     let config = folder.join("aerial.toml");
-    let server = aerial(&["serve", "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0"]);
-    let mut command = isolated(&format!("{mount}\n{prepare}\nshift; exec \"$@\""));
-    command
-        .arg(server.get_program())
-        .args(server.get_args())
-        .envs(
-            server
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
-        .args(["--demo", "false"])
-        .args(["--webrtc.publisher_engine", "direct", "--pipelines"])
-        .arg(folder)
-        .arg("--config")
-        .arg(config)
-        .stderr(Stdio::piped());
-    Some(Server::attach(command.spawn().unwrap()))
+    let arguments = [
+        "--webrtc.publisher_engine=direct",
+        "--pipelines",
+        folder.to_str().unwrap(),
+        "--config",
+        config.to_str().unwrap(),
+    ];
+    let command = isolated(&format!("{mount}\n{prepare}\nshift; exec \"$@\""));
+    Some(Server::executed_by(command, &arguments))
 }
 
 /// Configures these outputs, which write to the small file system.

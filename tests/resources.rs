@@ -3,7 +3,7 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    process::{Command, Stdio},
+    process::Command,
     thread,
     time::Duration,
 };
@@ -11,7 +11,7 @@ use std::{
 use crate::{
     hostile::spoofed::status,
     rtc::{Client, clip},
-    support::{PATIENCE, Server, aerial, fixture, log::Line, wait_for},
+    support::{PATIENCE, Server, fixture, log::Line, wait_for},
     threads::groups::{self, ControlGroup},
     workers::faults::limit,
 };
@@ -28,25 +28,9 @@ fn limited(files: usize) -> Server {
 
 /// A server that a shell has started after this command.
 fn started_after(command: &str) -> Server {
-    let arguments = ["serve", "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0"];
-    let patient = ["--demo", "false", "--timeouts.first_check=15s"];
-    let program = aerial(&[&arguments[..], &patient].concat());
     let mut shell = Command::new("sh");
-    let limit = format!("{command} && exec \"$@\"");
-    shell
-        .args(["-c", &limit, "sh"])
-        .arg(program.get_program())
-        .args(program.get_args())
-        .envs(
-            program
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
-        .stderr(Stdio::piped());
-    if let Some(folder) = program.get_current_dir() {
-        shell.current_dir(folder);
-    }
-    Server::attach(shell.spawn().unwrap())
+    shell.args(["-c", &format!("{command} && exec \"$@\""), "sh"]);
+    Server::executed_by(shell, &["--timeouts.first_check=15s"])
 }
 
 #[test]

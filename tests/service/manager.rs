@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     rtc::{Client, clip},
-    support::{Server, aerial, free_port, wait_for},
+    support::{Server, aerial, free_port, starter::executing, wait_for},
 };
 
 /// A server under `manager.py`, which passes these sockets.
@@ -19,18 +19,8 @@ fn managed(pass: &str, arguments: &[&str]) -> Server {
     let program = aerial(&[&["serve", "--demo=false"], arguments].concat());
     let manager = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/service/manager.py");
     let mut command = Command::new("python3");
-    command
-        .arg(manager)
-        .arg(program.get_program())
-        .args(program.get_args())
-        .current_dir(env!("CARGO_TARGET_TMPDIR"))
-        .env("PASS", pass);
-    for (name, value) in program.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
+    command.arg(manager).env("PASS", pass);
+    let mut command = executing(command, &program);
     let server = Server::attach(command.stderr(Stdio::piped()).spawn().unwrap());
     wait_for_notification(&server, "READY=1", 1);
     server

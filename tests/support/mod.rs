@@ -3,6 +3,7 @@
 pub mod damage;
 pub mod engines;
 pub mod log;
+pub mod starter;
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -140,12 +141,7 @@ impl Server {
     /// A server without the demo.
     pub fn start(arguments: &[&str]) -> Self {
         let fixed = ["serve", "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0"];
-        let arguments: Vec<_> = fixed
-            .iter()
-            .copied()
-            .chain(["--demo", "false"])
-            .chain(arguments.iter().copied())
-            .collect();
+        let arguments = [&fixed[..], &["--demo", "false"], arguments].concat();
         let child = aerial(&arguments).stderr(Stdio::piped()).spawn().unwrap();
         Self::attach(child)
     }

@@ -4,14 +4,14 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use super::pipelines;
 use crate::{
     outputs::{files, folder, server},
     rtc::{Client, clip},
-    support::{Server, aerial, output, wait_for},
+    support::{Server, aerial, output, starter::executing, wait_for},
 };
 
 /// Records to a folder that it declares.
@@ -73,24 +73,11 @@ fn a_pipeline_uses_only_the_files_that_it_declares() {
     wait_for("pictures", || (viewer.seen_pictures() > 10).then_some(()));
 }
 
-/// A command as it runs on a kernel without Landlock.
-fn without_landlock(program: &Command) -> Command {
+/// Executes a program as on a kernel without Landlock.
+fn without_landlock() -> Command {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/workers/no_landlock.py");
     let mut command = Command::new("python3");
-    command
-        .arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/workers/no_landlock.py"
-        ))
-        .arg(program.get_program())
-        .args(program.get_args());
-    for (name, value) in program.get_envs() {
-        if let Some(value) = value {
-            command.env(name, value);
-        }
-    }
-    if let Some(folder) = program.get_current_dir() {
-        command.current_dir(folder);
-    }
+    command.arg(script);
     command
 }
 
@@ -98,12 +85,14 @@ fn server_without_landlock(folder: &Path) -> Server {
     let config = folder.join("aerial.toml");
     let path = folder.display().to_string();
     fs::write(&config, CONFIG.replace("FOLDER", &path)).unwrap();
-    let arguments = ["serve", "--listen", "127.0.0.1:0", "--udp", "127.0.0.1:0"];
-    let ours = ["--demo", "false", "--webrtc.publisher_engine", "direct"];
-    let files = ["--pipelines", &path, "--config", config.to_str().unwrap()];
-    let program = aerial(&[&arguments[..], &ours, &files].concat());
-    let mut command = without_landlock(&program);
-    Server::attach(command.stderr(Stdio::piped()).spawn().unwrap())
+    let arguments = [
+        "--webrtc.publisher_engine=direct",
+        "--pipelines",
+        &path,
+        "--config",
+        config.to_str().unwrap(),
+    ];
+    Server::executed_by(without_landlock(), &arguments)
 }
 
 #[test]
@@ -119,7 +108,7 @@ fn a_kernel_without_landlock_is_told_of_and_the_pipeline_runs() {
     });
 
     let file = folder.join("title.launch").display().to_string();
-    let checked = output(without_landlock(&aerial(&["check", &file])));
+    let checked = output(executing(without_landlock(), &aerial(&["check", &file])));
     let text = String::from_utf8_lossy(&checked.stdout);
     assert!(checked.status.success(), "{text}");
     assert!(text.contains("Landlock"), "{text}");
