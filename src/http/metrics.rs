@@ -262,7 +262,7 @@ fn pipelines(text: &mut Exposition) {
         text.value(name, &[("pipeline", &one.name)], time.as_secs_f64());
     }
     let name = "aerial_pipeline_memory_bytes";
-    let help = "Memory of each pipeline's process (PSS).";
+    let help = "Memory of each pipeline's processes (PSS).";
     text.family(name, "gauge", help);
     for one in &usage {
         if let Some(bytes) = one.memory_bytes {
@@ -270,7 +270,7 @@ fn pipelines(text: &mut Exposition) {
         }
     }
     let name = "aerial_pipeline_queued_bytes";
-    let help = "Frames and messages that wait for each pipeline's process to read them.";
+    let help = "Frames and messages that wait for each pipeline's processes to read them.";
     text.family(name, "gauge", help);
     for one in &usage {
         if let Some(bytes) = one.queued_bytes {

@@ -140,11 +140,25 @@ impl TrialMedia {
     }
 }
 
+/// Sets up what depends on the role of a pipeline. What it makes goes nowhere. Returns its limits.
+fn prepare(setup: &mut JobSetup, role: &PipelineRole) -> WorkerLimits {
+    let nowhere = |appsink| (appsink, TrackOutlet::new(|_| ()));
+    setup.outlets = appsinks(role).into_iter().map(nowhere).collect();
+    let limits = WorkerLimits::new(MEMORY_DEFAULT);
+    match role {
+        PipelineRole::Source { .. } => {
+            setup.stall = Duration::MAX; // it may make something whenever it likes
+            limits
+        }
+        PipelineRole::Renditions { .. } => limits,
+        PipelineRole::Output { .. } => limits.finishing(),
+    }
+}
+
 /// Runs a text for `length`, or until it ends, and calls `tell` with each event.
 ///
 /// # Errors
 /// If it does not start, or fails.
-#[expect(clippy::too_many_lines, reason = "one thing after the other")]
 pub async fn run(
     name: &str,
     text: &str,
@@ -166,20 +180,10 @@ pub async fn run(
     };
     let mut setup = JobSetup::new(name, text);
     setup.variables = variables;
-    if matches!(role, PipelineRole::Source { .. }) {
-        setup.stall = Duration::MAX; // it may make something whenever it likes
+    if let Some(media) = &media {
+        setup.inputs = media.streams.clone();
     }
-    setup.inputs = media
-        .as_ref()
-        .map(|media| media.streams.clone())
-        .unwrap_or_default();
-    let nowhere = |appsink| (appsink, TrackOutlet::new(|_| ()));
-    setup.outlets = appsinks(&role).into_iter().map(nowhere).collect();
-    let limits = WorkerLimits::new(MEMORY_DEFAULT);
-    let limits = match role {
-        PipelineRole::Output { .. } => limits.finishing(),
-        PipelineRole::Source { .. } | PipelineRole::Renditions { .. } => limits,
-    };
+    let limits = prepare(&mut setup, &role);
     let (sender, mut events) = mpsc::channel(EVENTS_MAX);
     let job = WorkerJob::start(setup, limits, sender).await?;
     tell(TrialNews::Began(role));
