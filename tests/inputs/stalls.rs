@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     outputs::{folder, server},
-    rtc::{Client, raw::Script},
+    rtc::{Client, Mode, raw::Script},
     support::{Server, wait_for},
 };
 
@@ -33,10 +33,22 @@ fn stalled(server: &Server, broadcast: &str) -> Option<[bool; 2]> {
     (status["state"] == "live").then_some([of("video")?, of("audio")?])
 }
 
-/// The number of the last picture that a viewer has seen.
-fn last_seen(viewer: &Client) -> Option<u16> {
+/// The numbers of the pictures that a viewer has seen, none of which is garbled.
+fn seen(viewer: &Client) -> Option<Vec<u16>> {
     let kept = viewer.video().kept;
-    *decode::pictures(&encoding(&viewer.answer), &kept).last()?
+    decode::pictures(&encoding(&viewer.answer), &kept)
+        .into_iter()
+        .collect()
+}
+
+/// The number of the last one.
+fn last_seen(viewer: &Client) -> Option<u16> {
+    seen(viewer)?.last().copied()
+}
+
+/// Whether a viewer has seen each picture once at most.
+fn is_shown_once(viewer: &Client) -> bool {
+    seen(viewer).is_some_and(|seen| seen.is_sorted_by(|one, next| one < next))
 }
 
 #[test]
@@ -83,6 +95,7 @@ fn a_picture_that_stops_while_sound_goes_on_is_named_and_stays() {
             (last_seen(viewer)? == 2 * PICTURES - 1).then_some(())
         });
         assert!(!viewer.is_closed(), "{broadcast}");
+        assert!(is_shown_once(viewer), "{broadcast}: {:?}", seen(viewer));
     }
     // Stalled and resumed, for each broadcast.
     let said = 2 * broadcasts.len();
@@ -91,4 +104,42 @@ fn a_picture_that_stops_while_sound_goes_on_is_named_and_stays() {
         let lines = lines.iter().filter(|line| line.target.ends_with("::stall"));
         (lines.filter(|line| line.has("kind", "video")).count() == said).then_some(())
     });
+}
+
+/// However often viewers ask for a keyframe, which nobody makes any more.
+#[test]
+fn the_last_seconds_of_a_publisher_that_was_killed_are_not_shown_again() {
+    let config = format!("{CONFIG}[timeouts]\nstale = \"500ms\"\nended = \"5s\"\ngrace = \"0s\"\n");
+    let server = server(&folder("inputs-killed", &[], &[]), &config, &[]);
+    let clip = encode::pictures(0..PICTURES, Size::SMALL, &x264(""), PAY_H264);
+    let mut shape = h264("killed", Stream::VIDEO.send(clip));
+    shape.packets.retain(|packet| packet.payload_type == VIDEO);
+    shape.packets.extend(tone_of(SOUND));
+    let broadcasts = ["direct-killed", "webrtcbin-killed", "watched-killed"];
+    let publishers = broadcasts.map(|broadcast| {
+        let script = Script::new(shape.packets.clone());
+        Client::publish_script(&server, broadcast, &shape.offer, script)
+    });
+    let viewers = broadcasts.map(|broadcast| {
+        wait_for(&format!("{broadcast}: live"), || {
+            stalled(&server, broadcast)
+        });
+        Client::record(&server, broadcast)
+    });
+    for (viewer, broadcast) in viewers.iter().zip(broadcasts) {
+        wait_for(&format!("{broadcast}: the last picture"), || {
+            (last_seen(viewer)? == PICTURES - 1).then_some(())
+        });
+        viewer.set(Mode::Refresh);
+    }
+    for publisher in &publishers {
+        publisher.set(Mode::Vanish);
+    }
+    for (viewer, broadcast) in viewers.iter().zip(broadcasts) {
+        wait_for(&format!("{broadcast}: the end"), || {
+            viewer.is_closed().then_some(())
+        });
+        assert_eq!(last_seen(viewer), Some(PICTURES - 1), "{broadcast}");
+        assert!(is_shown_once(viewer), "{broadcast}: {:?}", seen(viewer));
+    }
 }
