@@ -40,7 +40,7 @@ pub use self::{
 use self::{
     addresses::TcpAddresses,
     public::PublicAddresses,
-    reading::Receivers,
+    reading::{ReadTime, Receivers},
     routes::{Found, Offered, Routes},
     socket::{BUFFER_BYTES, PortSocket, ThreadPause, send_until},
     stun::Transaction,
@@ -373,11 +373,11 @@ impl Port {
     }
 
     /// Hands a datagram to its session.
-    fn deliver(&self, ends: AddressPair, datagram: &[u8], now: Instant) {
-        let Some(route) = self.route(ends, datagram, now) else {
+    fn deliver(&self, ends: AddressPair, datagram: &[u8], read: ReadTime) {
+        let Some(route) = self.route(ends, datagram, read.now) else {
             return;
         };
-        match route.offer(ends, datagram) {
+        match route.offer(ends, datagram, read.arrived) {
             Offered::Taken => {}
             Offered::TooMany => {
                 self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);

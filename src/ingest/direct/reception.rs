@@ -98,6 +98,8 @@ pub(super) struct Reception {
     counters: Arc<ReceptionCounters>,
     timeline: Timeline,
     connected: bool,
+    /// The session's time, which never goes back.
+    latest: Instant,
 }
 
 impl Reception {
@@ -166,6 +168,7 @@ impl Reception {
             reports,
             counters: Arc::clone(&counters),
             connected: false,
+            latest: awake::now(),
         };
         Ok((
             ReceptionHandle {
@@ -209,8 +212,9 @@ impl ReceptionHandle {
             ufrag: ufrag.to_owned(),
             pass: pwd.to_owned(),
         };
-        let command = ReceptionCommand::Restart(credentials, reply);
-        self.commands.try_send(command).map_err(|_| gone())?;
+        self.commands
+            .try_send(ReceptionCommand::Restart(credentials, reply))
+            .map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 
@@ -263,22 +267,37 @@ impl Reception {
             }
             let rest = self.wake().saturating_duration_since(awake::now());
             tokio::select! {
-                datagram = self.datagrams.recv() => {
-                    let Some(Datagram { ends, bytes, .. }) = datagram else { break End::Failed };
-                    self.session.receive(awake::now(), ends, &bytes, &mut reports);
-                }
+                biased;
                 command = self.commands.recv() => match command {
                     Some(ReceptionCommand::Close(why)) => break why,
                     Some(command) => self.command(command, &mut reports),
                     None => break End::Deleted,
                 },
+                // Those that wait came before now.
+                datagram = self.datagrams.recv() => {
+                    let Some(datagram) = datagram else { break End::Failed };
+                    self.receive(&datagram, &mut reports);
+                }
                 () = tokio::time::sleep(rest) => {
-                    self.session.tick(awake::now(), &mut reports);
+                    self.latest = self.latest.max(awake::now());
+                    self.session.tick(self.latest, &mut reports);
                 }
             }
         };
         self.session.close(awake::now());
         self.tell(Event::Closed(why));
+    }
+
+    /// Takes a datagram when it arrived, and not when its turn came: the publisher's congestion control
+    /// would take the wait for one of the network.
+    fn receive(&mut self, datagram: &Datagram, reports: &mut Vec<Report>) {
+        self.latest = self.latest.max(datagram.arrived);
+        let now = self.latest;
+        if self.session.wake() <= now {
+            self.session.tick(now, reports);
+        }
+        let Datagram { ends, bytes, .. } = datagram;
+        self.session.receive(now, *ends, bytes, reports);
     }
 
     /// Takes the session's reports; returns why it has ended, if it has.
@@ -330,13 +349,13 @@ impl Reception {
     fn command(&mut self, command: ReceptionCommand, reports: &mut Vec<Report>) {
         match command {
             ReceptionCommand::Text(text) => {
-                if !self.session.say(awake::now(), &text.text, reports) {
+                if !self.session.say(self.latest, &text.text, reports) {
                     self.counters.channel_behind.store(true, Ordering::Relaxed);
                 }
             }
-            ReceptionCommand::Keyframe => self.session.request_keyframe(awake::now()),
+            ReceptionCommand::Keyframe => self.session.request_keyframe(self.latest),
             ReceptionCommand::Bitrate(bitrate) => {
-                self.session.request_bitrate(awake::now(), bitrate);
+                self.session.request_bitrate(self.latest, bitrate);
             }
             ReceptionCommand::Restart(credentials, reply) => {
                 // An error means that the caller has given up.
@@ -476,7 +495,6 @@ impl Lane {
 
 /// The 64-bit timestamp with these low 32 bits that is nearest to `near`.
 fn extend(near: u64, low: u64) -> u64 {
-    let apart = low.wrapping_sub(near) << 32;
-    let apart = apart.cast_signed() >> 32;
+    let apart = (low.wrapping_sub(near) << 32).cast_signed() >> 32;
     near.saturating_add_signed(apart)
 }

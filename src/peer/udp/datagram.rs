@@ -2,17 +2,24 @@
 //! receiver. Sessions share such queues: without this bound, a few that send as much as they may would
 //! fill them for all.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Instant,
 };
 
 use super::AddressPair;
+#[cfg(any(test, feature = "fuzz"))]
+use crate::awake;
 
 /// A datagram, and the addresses between which it travelled.
 pub(crate) struct Datagram {
     pub(crate) ends: AddressPair,
     pub(crate) bytes: Vec<u8>,
+    /// When the kernel got it, on the clock of `awake`.
+    pub(crate) arrived: Instant,
     /// Its place in the receiver's queue; none in tests.
     #[expect(dead_code, reason = "dropping it frees the place")]
     pub(super) place: Option<QueuePlace>,
@@ -21,10 +28,11 @@ pub(crate) struct Datagram {
 impl Datagram {
     /// One that counts nowhere.
     #[cfg(any(test, feature = "fuzz"))]
-    pub(crate) const fn detached(ends: AddressPair, bytes: Vec<u8>) -> Self {
+    pub(crate) fn detached(ends: AddressPair, bytes: Vec<u8>) -> Self {
         Self {
             ends,
             bytes,
+            arrived: awake::now(),
             place: None,
         }
     }

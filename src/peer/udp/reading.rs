@@ -4,7 +4,7 @@ use std::{
     io::{self, IoSliceMut},
     panic::AssertUnwindSafe,
     sync::{Arc, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use futures_util::FutureExt as _;
@@ -12,6 +12,7 @@ use quinn_udp::{BATCH_SIZE, RecvMeta};
 use tokio::{io::Interest, runtime::Handle, task::JoinSet};
 
 use super::{Port, socket::PortSocket};
+use crate::awake;
 
 /// The most the kernel hands over in one piece: one datagram, or several joined by GRO, in bytes.
 const RECEIVE_BYTES: usize = 65_535;
@@ -19,6 +20,47 @@ const RECEIVE_BYTES: usize = 65_535;
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 /// The same after a panic. Meanwhile datagrams wait in the socket's buffer.
 const PANIC_PAUSE: Duration = Duration::from_millis(1);
+
+/// A datagram has not waited longer in the socket's buffer: the system's clock was set meanwhile.
+const WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// The clocks at the moment of a read.
+struct Clocks {
+    now: Instant,
+    awake: Instant,
+    /// Since the epoch, as the kernel's.
+    system: Duration,
+}
+
+impl Clocks {
+    fn now() -> Self {
+        Self {
+            now: Instant::now(),
+            awake: awake::now(),
+            system: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default(),
+        }
+    }
+
+    /// When a datagram was read that came to the kernel at this time.
+    fn read(&self, timestamp: Option<Duration>) -> ReadTime {
+        let waited = timestamp.and_then(|time| self.system.checked_sub(time));
+        let waited = waited.filter(|waited| *waited < WAIT_MAX);
+        let arrived = self.awake.checked_sub(waited.unwrap_or_default());
+        ReadTime {
+            now: self.now,
+            arrived: arrived.unwrap_or(self.awake),
+        }
+    }
+}
+
+/// When a datagram was read.
+#[derive(Clone, Copy)]
+pub(super) struct ReadTime {
+    pub(super) now: Instant,
+    /// When the kernel got it, on the clock of [`awake`]. Feedback for congestion control reports this
+    /// time: on a busy machine, datagrams wait in the socket's buffer.
+    pub(super) arrived: Instant,
+}
 
 /// The tasks that read the sockets. They hold the port, so [`Port::stop`] has to end them.
 #[derive(Debug, Default)]
@@ -109,12 +151,13 @@ impl Port {
                 tokio::task::yield_now().await;
                 continue;
             };
-            let now = Instant::now();
+            let clocks = Clocks::now();
             for (meta, slice) in metas.iter().zip(&slices).take(count) {
+                let read = clocks.read(meta.timestamp);
                 let data = slice.get(..meta.len).unwrap_or_default();
                 let ends = socket.ends_of(meta);
                 for datagram in data.chunks(meta.stride.max(1)) {
-                    self.deliver(ends, datagram, now);
+                    self.deliver(ends, datagram, read);
                 }
             }
         }
@@ -128,15 +171,17 @@ mod tests {
     use tokio::{sync::mpsc, time::timeout};
 
     use super::*;
-    use crate::peer::udp::{AddressRight, DatagramLimits, DatagramRoute, Options, RemoteEnd};
+    use crate::peer::udp::{
+        AddressRight, Datagram, DatagramLimits, DatagramRoute, Options, RemoteEnd,
+    };
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
     /// A client whose datagrams go to `take`.
-    fn client(port: &Port, take: impl Fn() -> bool + Send + Sync + 'static) -> UdpSocket {
+    fn client(port: &Port, take: impl Fn(Datagram) -> bool + Send + Sync + 'static) -> UdpSocket {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let session = port.next_session();
-        let route = DatagramRoute::new(session, DatagramLimits::PUBLISHER, move |_| take());
+        let route = DatagramRoute::new(session, DatagramLimits::PUBLISHER, take);
         let from = RemoteEnd::from(socket.local_addr().unwrap());
         port.bind_address(from, &route, AddressRight::Proven, Instant::now());
         socket.connect(port.candidates()[0]).unwrap();
@@ -148,8 +193,8 @@ mod tests {
         let port = Port::bind(&Options::at("127.0.0.1:0".parse().unwrap())).unwrap();
         port.start();
         let (told, mut heard) = mpsc::channel(100);
-        let bad = client(&port, || panic!("as told by a test"));
-        let good = client(&port, move || told.try_send(()).is_ok());
+        let bad = client(&port, |_| panic!("as told by a test"));
+        let good = client(&port, move |_| told.try_send(()).is_ok());
         // Media, as far as the port knows.
         let datagram = [0x80; 20];
         let panics = || port.counters().reader_panics.load(Relaxed);
@@ -169,5 +214,44 @@ mod tests {
         }
         assert!(port.is_read());
         port.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn datagrams_arrive_when_the_kernel_gets_them() {
+        const WAIT: Duration = Duration::from_millis(60);
+        let port = Port::bind(&Options::at("127.0.0.1:0".parse().unwrap())).unwrap();
+        let (told, mut heard) = mpsc::channel(100);
+        let client = client(&port, move |datagram| {
+            told.try_send(datagram.arrived).is_ok()
+        });
+        let before = awake::now();
+        client.send(&[0x80; 20]).unwrap();
+        tokio::time::sleep(WAIT / 2).await;
+        client.send(&[0x80; 20]).unwrap();
+        let sent = awake::now();
+        tokio::time::sleep(WAIT).await;
+        port.start();
+        let mut arrived = Vec::new();
+        while arrived.len() < 2 {
+            arrived.push(timeout(PATIENCE, heard.recv()).await.unwrap().unwrap());
+        }
+        port.stop().await;
+        // The clock of the timestamps runs a little differently.
+        let slack = Duration::from_millis(5);
+        assert!(arrived[0] + slack >= before && arrived[1] <= sent + slack);
+        assert!(arrived[1] - arrived[0] + slack >= WAIT / 2, "{arrived:?}");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_changes_no_time() {
+        let clocks = Clocks::now();
+        let long = 2 * WAIT_MAX;
+        for timestamp in [
+            None,
+            Some(clocks.system + long),
+            Some(clocks.system.saturating_sub(long)),
+        ] {
+            assert_eq!(clocks.read(timestamp).arrived, clocks.awake);
+        }
     }
 }

@@ -120,7 +120,7 @@ impl DatagramRoute {
     }
 
     /// Offers the session a datagram.
-    pub(super) fn offer(&self, ends: AddressPair, datagram: &[u8]) -> Offered {
+    pub(super) fn offer(&self, ends: AddressPair, datagram: &[u8], arrived: Instant) -> Offered {
         let is_check = stun::read(datagram).is_some();
         let reserve = if is_check { CHECKS_WAITING } else { 0 };
         let Some(place) = self.waiting.enter(reserve) else {
@@ -130,6 +130,7 @@ impl DatagramRoute {
         let taken = (self.deliver)(Datagram {
             ends,
             bytes,
+            arrived,
             place: Some(place),
         });
         if taken {
@@ -422,7 +423,7 @@ pub(super) mod tests {
         let ends = AddressPair::from(SocketAddr::from(([127, 0, 0, 1], 1)));
         let offered = |datagram: &[u8]| {
             (0..1000)
-                .map(|_| route.offer(ends, datagram))
+                .map(|_| route.offer(ends, datagram, Instant::now()))
                 .filter(|offered| *offered == Offered::Taken)
                 .count()
         };

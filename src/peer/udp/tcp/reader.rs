@@ -78,7 +78,7 @@ impl<'a> TcpReader<'a> {
 
     /// Hands a datagram to its session, and waits for room there.
     async fn deliver(&mut self, datagram: &[u8]) -> io::Result<()> {
-        let now = Instant::now();
+        let (now, arrived) = (Instant::now(), awake::now());
         let Some(route) = self.port.route(self.ends, datagram, now) else {
             if !self.refusals.take(1.0, now) {
                 return Err(io::Error::other("too many datagrams without a receiver"));
@@ -87,7 +87,7 @@ impl<'a> TcpReader<'a> {
             return Ok(());
         };
         let taken = async {
-            while route.offer(self.ends, datagram) != Offered::Taken {
+            while route.offer(self.ends, datagram, arrived) != Offered::Taken {
                 tokio::time::sleep(ROOM_PAUSE).await;
             }
         };
