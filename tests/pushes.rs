@@ -90,15 +90,10 @@ fn wait_for_port(port: u16) {
 
 /// nginx with its RTMP module, which writes what is pushed to it into FLV files.
 fn rtmp_server(folder: &Path) -> (Program, String) {
-    let (port, at) = (free_port(), folder.display());
-    let text = format!(
-        "load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
-         daemon off; master_process off; error_log {at}/nginx.log; pid {at}/nginx.pid;
-         events {{ worker_connections 64; }}
-         rtmp {{ server {{ listen 127.0.0.1:{port}; application live {{
-             live on; record all; record_path {at}; record_suffix .flv; record_unique off;
-         }} }} }}"
-    );
+    let port = free_port();
+    let text = include_str!("peers/rtmp.conf")
+        .replace("FOLDER", folder.to_str().unwrap())
+        .replace("PORT", &port.to_string());
     let configuration = folder.join("nginx.conf");
     fs::write(&configuration, text).unwrap();
     let mut command = Command::new("/usr/sbin/nginx");
@@ -110,20 +105,6 @@ fn rtmp_server(folder: &Path) -> (Program, String) {
 
 /// GStreamer's own RTSP server, from Python, which writes the picture into this file.
 fn rtsp_server(file: &Path) -> (Program, String) {
-    const SERVER: &str = r#"
-import gi, sys
-gi.require_version("Gst", "1.0"); gi.require_version("GstRtspServer", "1.0")
-from gi.repository import Gst, GstRtspServer, GLib
-Gst.init(None)
-server = GstRtspServer.RTSPServer()
-server.set_address("127.0.0.1"); server.set_service(sys.argv[1])
-factory = GstRtspServer.RTSPMediaFactory()
-factory.set_launch(sys.argv[2])
-factory.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
-server.get_mount_points().add_factory("/a", factory)
-server.attach(None)
-GLib.MainLoop().run()
-"#;
     let port = free_port();
     let launch = format!(
         // rtspclientsink announces its last pad first.
@@ -134,10 +115,11 @@ GLib.MainLoop().run()
         file.display()
     );
     let mut command = Command::new("/usr/bin/python3");
-    command.args(["-c", SERVER, &port.to_string(), &launch]);
+    let server = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/rtsp_server.py");
+    command.args([server, &port.to_string(), &launch, "records"]);
     let program = Program::start(command);
     wait_for_port(port);
-    (program, format!("rtsp://127.0.0.1:{port}/a"))
+    (program, format!("rtsp://127.0.0.1:{port}/x"))
 }
 
 /// Another Aerial, which writes the picture of its broadcast `a` into this file.

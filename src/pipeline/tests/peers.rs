@@ -275,13 +275,9 @@ pub(super) const H265: &str =
 /// do not understand each other.)
 pub(super) async fn rtmp_server(folder: &Folder) -> (Child, u16) {
     let port = free_port();
-    let at = folder.path().display();
-    let text = format!(
-        "load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
-         daemon off; master_process off; error_log {at}/nginx.log; pid {at}/nginx.pid;
-         events {{ worker_connections 64; }}
-         rtmp {{ server {{ listen 127.0.0.1:{port}; application live {{ live on; }} }} }}"
-    );
+    let text = include_str!("../../../tests/peers/rtmp.conf")
+        .replace("FOLDER", folder.path().to_str().unwrap())
+        .replace("PORT", &port.to_string());
     let configuration = folder.file("nginx.conf");
     std::fs::write(&configuration, text).unwrap();
     let server = spawn("/usr/sbin/nginx", &["-c", &configuration]);
@@ -289,27 +285,12 @@ pub(super) async fn rtmp_server(folder: &Folder) -> (Child, u16) {
     (server, port)
 }
 
-/// GStreamer's own RTSP server, from Python: arguments are the port, what it plays or records, and
-/// which of the two.
+/// GStreamer's own RTSP server, which plays or records this.
 pub(super) async fn rtsp_server(launch: &str, records: bool) -> (Child, String) {
-    const SERVER: &str = r#"
-import gi, sys
-gi.require_version("Gst", "1.0"); gi.require_version("GstRtspServer", "1.0")
-from gi.repository import Gst, GstRtspServer, GLib
-Gst.init(None)
-server = GstRtspServer.RTSPServer()
-server.set_address("127.0.0.1"); server.set_service(sys.argv[1])
-factory = GstRtspServer.RTSPMediaFactory()
-factory.set_launch(sys.argv[2])
-if sys.argv[3] == "records":
-    factory.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
-server.get_mount_points().add_factory("/x", factory)
-server.attach(None)
-GLib.MainLoop().run()
-"#;
     let port = free_port();
     let mode = if records { "records" } else { "plays" };
-    let arguments = ["-c", SERVER, &port.to_string(), launch, mode];
+    let server = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/rtsp_server.py");
+    let arguments = [server, &port.to_string(), launch, mode];
     let child = spawn("/usr/bin/python3", &arguments);
     opened(port).await;
     (child, format!("rtsp://127.0.0.1:{port}/x"))
