@@ -82,8 +82,9 @@ fn vp8_payload(payload: &[u8]) -> bool {
 /// The beginning of a key frame, after the payload descriptor (RFC 9628 §4.2).
 fn vp9_payload(payload: &[u8]) -> bool {
     Vp9Descriptor::read(payload).is_some_and(|descriptor| {
-        let frame = payload.get(descriptor.bytes);
-        let starts = frame.is_some_and(|&first| vp9_starts(first));
+        let starts = payload
+            .get(descriptor.bytes)
+            .is_some_and(|&first| vp9_starts(first));
         descriptor.begins && !descriptor.predicted && starts
     })
 }

@@ -18,8 +18,7 @@ const STEP_BACK_MAX: Duration = Duration::from_secs(2);
 
 /// A time in units of a clock rate in Hz.
 fn ticks(time: Duration, rate: u32) -> u64 {
-    let ticks = time.as_nanos() * u128::from(rate) / 1_000_000_000;
-    u64::try_from(ticks).unwrap_or(u64::MAX)
+    u64::try_from(time.as_nanos() * u128::from(rate) / 1_000_000_000).unwrap_or(u64::MAX)
 }
 
 /// The timestamps of a video track: its `pts`, but always increasing, because receivers take two

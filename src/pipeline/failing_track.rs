@@ -21,8 +21,9 @@ pub(super) fn of(failed: &gst::Object) -> Option<Kind> {
 pub(super) fn has_other(failed: &gst::Object) -> bool {
     place(failed).is_some_and(|(pipeline, _)| {
         let has = |kind: Kind| {
-            let appsink = pipeline.by_name(kind.name());
-            appsink.is_some_and(|element| element.is::<gst_app::AppSink>())
+            pipeline
+                .by_name(kind.name())
+                .is_some_and(|element| element.is::<gst_app::AppSink>())
         };
         Kind::ALL.into_iter().all(has)
     })
@@ -57,13 +58,11 @@ fn place(failed: &gst::Object) -> Option<(gst::Pipeline, gst::Element)> {
 fn kind_of(element: &gst::Element) -> Option<Kind> {
     let mut element = element.clone();
     for _ in 0..ELEMENTS_MAX {
-        let pads = element.sink_pads();
-        if let Some(caps) = pads.iter().find_map(arriving) {
+        if let Some(caps) = element.sink_pads().iter().find_map(arriving) {
             return kind_of_caps(&caps);
         }
         // A source: what it makes shows further on.
-        let pad = element.static_pad("src")?;
-        element = pad.peer()?.parent_element()?;
+        element = element.static_pad("src")?.peer()?.parent_element()?;
     }
     None
 }

@@ -179,8 +179,11 @@ mod tests {
         let first = rate.caps(&caps());
         let later: Vec<_> = pts.filter_map(|pts| rate.picture(pts)).collect();
         let numer = |caps: gst::Caps| {
-            let structure = caps.structure(0).unwrap();
-            structure.get::<gst::Fraction>("framerate").unwrap().numer()
+            caps.structure(0)
+                .unwrap()
+                .get::<gst::Fraction>("framerate")
+                .unwrap()
+                .numer()
         };
         first.into_iter().chain(later).map(numer).collect()
     }
@@ -205,8 +208,11 @@ mod tests {
     }
 
     fn sink_pad(pipeline: &gst::Pipeline, element: &str) -> gst::Pad {
-        let element = pipeline.by_name(element).unwrap();
-        element.static_pad("sink").unwrap()
+        pipeline
+            .by_name(element)
+            .unwrap()
+            .static_pad("sink")
+            .unwrap()
     }
 
     /// A pad that feeds the first element of a pipeline, which runs from now on.

@@ -21,8 +21,9 @@ pub(crate) fn parse(name: &str, description: &str) -> Result<gst::Pipeline, Erro
         Ok(pipeline) => pipeline,
         Err(element) => {
             let pipeline = gst::Pipeline::new();
-            let added = pipeline.add(&element);
-            added.map_err(|error| Error::Text(format!("{name}: {error}")))?;
+            pipeline
+                .add(&element)
+                .map_err(|error| Error::Text(format!("{name}: {error}")))?;
             pipeline
         }
     };

@@ -29,8 +29,10 @@ pub(crate) fn bin(
     let failed = |error: glib::BoolError| Error::Failed(format!("packetizer for {codec}: {error}"));
     bin.add_many(&chain).map_err(failed)?;
     gst::Element::link_many(&chain).map_err(failed)?;
-    let ghost = gst::GhostPad::builder_with_target(&pad(chain.first(), "sink")?);
-    let ghost = ghost.map_err(failed)?.name("sink").build();
+    let ghost = gst::GhostPad::builder_with_target(&pad(chain.first(), "sink")?)
+        .map_err(failed)?
+        .name("sink")
+        .build();
     bin.add_pad(&ghost).map_err(failed)?;
     Ok(bin)
 }

@@ -126,8 +126,10 @@ fn secrets(value: &str) -> Vec<&str> {
     let values = query
         .split('&')
         .filter_map(|pair| pair.split_once('=').map(|both| both.1));
-    let parts = [user, password, key, Some(path), Some(query)];
-    let parts = parts.into_iter().flatten().chain(values);
+    let parts = [user, password, key, Some(path), Some(query)]
+        .into_iter()
+        .flatten()
+        .chain(values);
     secrets.extend(parts.filter(|part| part.len() >= PART_BYTES_MIN));
     secrets
 }

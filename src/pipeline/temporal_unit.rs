@@ -148,8 +148,10 @@ mod tests {
     }
 
     fn bytes(buffers: &[gst::Buffer]) -> Vec<Vec<u8>> {
-        let bytes = |buffer: &gst::Buffer| buffer.map_readable().unwrap().to_vec();
-        buffers.iter().map(bytes).collect()
+        buffers
+            .iter()
+            .map(|buffer| buffer.map_readable().unwrap().to_vec())
+            .collect()
     }
 
     #[test]

@@ -228,8 +228,9 @@ impl Tidy {
     }
 
     fn buffer(&mut self, buffer: &gst::BufferRef) -> Vec<Replacement> {
-        let map = buffer.map_readable();
-        map.map_or_else(|_| Vec::new(), |packet| self.look(&packet))
+        buffer
+            .map_readable()
+            .map_or_else(|_| Vec::new(), |packet| self.look(&packet))
     }
 
     /// What to write into a packet: the headers of misplaced NAL units, turned into those of filler

@@ -72,11 +72,12 @@ pub async fn wait_for_tracks(
     let mut begun = 0;
     while begun < tracks {
         let limit = MEDIA_TIMEOUT;
-        let event = tokio::time::timeout(limit, events.recv()).await;
-        let event = event.map_err(|_| Error::Timeout {
-            step: "starting test media".into(),
-            limit,
-        })?;
+        let event = tokio::time::timeout(limit, events.recv())
+            .await
+            .map_err(|_| Error::Timeout {
+                step: "starting test media".into(),
+                limit,
+            })?;
         match event {
             Some(Event::Track(..)) => begun += 1,
             Some(Event::Failed(reason)) => return Err(Error::Failed(reason)),

@@ -185,8 +185,9 @@ mod tests {
                 transcode_heavy,
                 ..Settings::default()
             };
-            let plan = settings.planned(&automatic);
-            plan.automatic
+            settings
+                .planned(&automatic)
+                .automatic
                 .iter()
                 .map(|file| file.name().to_owned())
                 .collect::<Vec<_>>()

@@ -103,8 +103,9 @@ impl LayerChoice {
 
     /// Whether this keyframe, just arrived, makes the switch to its rendition.
     pub(super) fn arrives(&mut self, rendition: u64) -> bool {
-        let target = self.target.take_if(|target| target.rendition == rendition);
-        target.is_some()
+        self.target
+            .take_if(|target| target.rendition == rendition)
+            .is_some()
     }
 
     fn rates(&self, renditions: &RenditionCaches, now: Instant) -> Vec<u64> {

@@ -279,8 +279,10 @@ impl<S> Playout<S> {
     /// When [`Playout::tick`] is due next.
     pub(crate) fn wake(&self) -> Option<Instant> {
         let refresh = self.refresh.as_ref().and_then(Refresh::wake);
-        let wakes = [self.next_portion, self.next_choice, refresh];
-        wakes.into_iter().flatten().min()
+        [self.next_portion, self.next_choice, refresh]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Does everything that is due by now.

@@ -207,8 +207,7 @@ mod tests {
 
     #[test]
     fn without_a_cached_keyframe_it_waits_for_one() {
-        let gop = gop_of(&[(0, false)]);
-        let mut switcher = started(&gop);
+        let mut switcher = started(&gop_of(&[(0, false)]));
         assert!(switcher.is_waiting());
         let delta = frame(33, false, 10);
         assert_eq!(

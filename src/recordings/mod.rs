@@ -219,8 +219,7 @@ impl Recordings {
         loop {
             tick.tick().await;
             let folder = Arc::clone(folder);
-            let cleaned = blocking(move || clean(&folder, &retention)).await;
-            match cleaned {
+            match blocking(move || clean(&folder, &retention)).await {
                 Ok(deleted) => {
                     for ((broadcast, recording), reason) in deleted {
                         self.tell_deleted(broadcast, recording, reason);

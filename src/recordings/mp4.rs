@@ -68,8 +68,9 @@ pub(super) fn picture(file: &mut (impl Read + Seek)) -> io::Result<Option<Record
     while let Some(found) = BoxHead::read(file, position, length)? {
         match &found.kind {
             b"moov" => {
-                let tracks = tracks(&found.body(file)?);
-                return Ok(tracks.into_iter().find_map(|track| track.picture));
+                return Ok(tracks(&found.body(file)?)
+                    .into_iter()
+                    .find_map(|track| track.picture));
             }
             b"moof" | b"mdat" => return Ok(None),
             _ => position = found.end,

@@ -80,8 +80,7 @@ async fn only_recordings_are_shown_and_deleted() {
     assert!(matches!(elsewhere, Err(RecordingError::Missing)));
     let mut events = recordings.events.follow(None).receiver;
     recordings.delete("cam-20260102T000000Z.mp4").await.unwrap();
-    let event = events.try_recv().unwrap();
-    assert_eq!(event.what.name(), "recording.deleted");
+    assert_eq!(events.try_recv().unwrap().what.name(), "recording.deleted");
     assert_eq!(ids(&recordings.list(query(10)).await.unwrap()), [FILES[0]]);
     assert!(folder.0.join("notes.txt").exists() && folder.0.join("cam.mkv").exists());
 }

@@ -62,8 +62,8 @@ fn listed() -> String {
 /// `listed` is written as in `/proc/self/cgroup`.
 fn memory_among(root: &Path, listed: &str) -> Option<(u64, u64)> {
     let groups = Groups::of(&MEMORY, root, listed);
-    let limited = groups.limits(&MEMORY);
-    limited
+    groups
+        .limits(&MEMORY)
         .map(|(folder, limit)| (groups.memory_in_use(folder), limit))
         .min_by_key(|&(used, limit)| limit.saturating_sub(used))
 }
@@ -122,8 +122,8 @@ impl Groups {
             GroupVersion::One => ("memory.usage_in_bytes", "total_inactive_file "),
             GroupVersion::Two => ("memory.current", "inactive_file "),
         };
-        let statistics = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
-        let cached = statistics
+        let cached = fs::read_to_string(group.join("memory.stat"))
+            .unwrap_or_default()
             .lines()
             .find_map(|line| line.strip_prefix(cached)?.parse::<u64>().ok());
         let used = number_in(&group.join(used)).unwrap_or(0);

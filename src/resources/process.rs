@@ -34,8 +34,10 @@ fn parse(stat: &str, memory: &str) -> Option<ProcessFigures> {
     let fields: Vec<_> = fields.split_whitespace().collect();
     let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
     // Of 100 per second, whatever the kernel uses itself: its own, and of children that it has collected.
-    let ticks = [11, 12, 13, 14].into_iter().map(number);
-    let ticks = ticks.sum::<Option<u64>>()?;
+    let ticks = [11, 12, 13, 14]
+        .into_iter()
+        .map(number)
+        .sum::<Option<u64>>()?;
     let of = |name: &str| {
         let line = memory.lines().find_map(|line| line.strip_prefix(name))?;
         line.split_whitespace().next()?.parse::<u64>().ok()

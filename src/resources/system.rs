@@ -87,8 +87,9 @@ fn threads_of_the_user(processes: &Path) -> Option<u64> {
         .ok()?
         .flatten()
         .filter(|process| {
-            let name = process.file_name();
-            name.as_encoded_bytes()
+            process
+                .file_name()
+                .as_encoded_bytes()
                 .first()
                 .is_some_and(u8::is_ascii_digit)
         })

@@ -96,8 +96,7 @@ pub fn notes(outputs: &[FileCheck], taken: &[Vec<Codec>]) -> Vec<String> {
 
 /// A note on a file that declares a sandbox: how much of it this machine enforces, if not all.
 pub fn sandbox_note(check: &FileCheck) -> Option<String> {
-    let variables = server_set(check.variables.clone());
-    Sandbox::declared(&check.text, &variables).ok()??;
+    Sandbox::declared(&check.text, &server_set(check.variables.clone())).ok()??;
     let file = &check.file;
     match worker::sandbox_support() {
         SandboxState::Enforced => None,

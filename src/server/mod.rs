@@ -276,8 +276,7 @@ async fn check_pipelines(config: Config) -> Result<Config, StartError> {
     let (found, lacking) = worker::check(files, texts.collect(), memory).await?;
     let lacking: Vec<_> = automatic.iter().zip(lacking).collect();
     config.plans.retain_automatic(|file| {
-        let lacks = lacking.iter().find(|(of, _)| *of == file);
-        let Some((_, Some(error))) = lacks else {
+        let Some((_, Some(error))) = lacking.iter().find(|(of, _)| *of == file) else {
             return true;
         };
         tracing::warn!(pipeline = file.name(), %error, "built-in pipeline not available");
@@ -287,8 +286,9 @@ async fn check_pipelines(config: Config) -> Result<Config, StartError> {
     if problems.is_empty() {
         return Ok(config);
     }
-    let lines = problems.iter().map(ToString::to_string);
-    Err(StartError::Files(lines.collect()))
+    Err(StartError::Files(
+        problems.iter().map(ToString::to_string).collect(),
+    ))
 }
 
 /// The socket for HTTP that was passed, or one of the server's own.
@@ -316,13 +316,15 @@ async fn media_listener(config: &Config) -> Result<Option<TcpListener>, StartErr
     let MediaOverTcp::Also(address) = config.webrtc.tcp else {
         return Ok(None);
     };
-    let listener = TcpListener::bind(address).await;
-    listener.map(Some).map_err(|cause| StartError::Listen {
-        protocol: "TCP",
-        address: address.to_string(),
-        cause,
-        option: "webrtc.tcp",
-    })
+    TcpListener::bind(address)
+        .await
+        .map(Some)
+        .map_err(|cause| StartError::Listen {
+            protocol: "TCP",
+            address: address.to_string(),
+            cause,
+            option: "webrtc.tcp",
+        })
 }
 
 /// The port for media, on the socket that was passed, if there is one. HTTP is at `http`, and `tcp`

@@ -120,11 +120,13 @@ impl Reloader {
     async fn reload(&mut self, why: &'static str) -> Result<Reloaded, ConfigRefusal> {
         let read = Arc::clone(&self.running.read);
         let amendments = self.running.amendments.clone();
-        let candidate = self.candidate(move || read(), amendments).await;
-        let candidate = candidate.map_err(|error| {
-            tracing::error!(why, error, "configuration not reloaded: nothing changed");
-            ConfigRefusal::Mistake(error)
-        })?;
+        let candidate = self
+            .candidate(move || read(), amendments)
+            .await
+            .map_err(|error| {
+                tracing::error!(why, error, "configuration not reloaded: nothing changed");
+                ConfigRefusal::Mistake(error)
+            })?;
         let reloaded = self.take_over(candidate)?;
         Self::tell(why, &reloaded);
         Ok(reloaded)
@@ -135,11 +137,14 @@ impl Reloader {
         let mut amendments = self.running.amendments.clone();
         self.apply(change, &mut amendments)?;
         let raw = self.running.raw.clone();
-        let candidate = self.candidate(move || Ok(raw), amendments).await;
-        let candidate = candidate.map_err(ConfigRefusal::Mistake)?;
+        let candidate = self
+            .candidate(move || Ok(raw), amendments)
+            .await
+            .map_err(ConfigRefusal::Mistake)?;
         let (raw, amendments) = (candidate.raw.clone(), candidate.amendments.clone());
-        let kept = spawn_blocking(move || raw.keep_amendments(&amendments)).await;
-        let kept = kept.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let kept = spawn_blocking(move || raw.keep_amendments(&amendments))
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)));
         kept.map_err(|error| {
             tracing::error!(%error, "cannot save the change made through the API: nothing changed");
             ConfigRefusal::Unkept(error.to_string())
@@ -161,8 +166,9 @@ impl Reloader {
                 amendments.change_broadcast(broadcast, change)?;
             }
             ConfigChange::Output(broadcast, switch) => {
-                let outputs = self.loaded.outputs_of(broadcast);
-                let configured = outputs
+                let configured = self
+                    .loaded
+                    .outputs_of(broadcast)
                     .iter()
                     .any(|output| output.configured && output.file == switch.file);
                 amendments.switch_output(broadcast, switch, configured)?;
@@ -184,8 +190,10 @@ impl Reloader {
             "configuration reloaded"
         );
         if !needs_restart.is_empty() {
-            let options = needs_restart.join(",");
-            tracing::warn!(options, "these changes need a restart");
+            tracing::warn!(
+                options = needs_restart.join(","),
+                "these changes need a restart"
+            );
         }
     }
 

@@ -291,8 +291,7 @@ mod tests {
         );
         assert_eq!(offer(&mut subscriber, 9, false, now), QueueVerdict::Drop);
         let later = now + KEYFRAME_PAUSE;
-        let asked = offer(&mut subscriber, 9, false, later);
-        assert_eq!(asked, QueueVerdict::Ask);
+        assert_eq!(offer(&mut subscriber, 9, false, later), QueueVerdict::Ask);
         offer(&mut subscriber, 9, true, later);
         offer(&mut subscriber, 9, false, later);
         assert_eq!(taken(&subscriber, later), [true, false]);

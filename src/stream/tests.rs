@@ -36,8 +36,7 @@ fn stream() -> (EncodedStream, Arc<AtomicU32>) {
 
 /// Times in milliseconds of what waits, with a mark where it does not continue.
 fn taken(subscription: &mut StreamSubscription) -> Vec<(u128, bool)> {
-    let frames = std::iter::from_fn(|| subscription.try_next());
-    frames
+    std::iter::from_fn(|| subscription.try_next())
         .map(|frame| (frame.frame.pts.as_millis(), frame.discontinuous))
         .collect()
 }

@@ -25,8 +25,11 @@ impl H264Packets {
              ! rtph264pay config-interval=-1 aggregate-mode=none mtu=1200 ! appsink name=sink sync=false"
         );
         let pipeline = launch::parse("packets", &text).unwrap();
-        let sink = pipeline.by_name("sink").unwrap();
-        let sink = sink.downcast::<gstreamer_app::AppSink>().unwrap();
+        let sink = pipeline
+            .by_name("sink")
+            .unwrap()
+            .downcast::<gstreamer_app::AppSink>()
+            .unwrap();
         play(&pipeline, gst::State::Playing);
         let mut all = Vec::new();
         while let Ok(sample) = sink.pull_sample() {

@@ -68,8 +68,10 @@ impl Peer {
         let Some(pending) = self.pending.take() else {
             return Err(io::Error::other("no offer waits for an answer"));
         };
-        let api = self.rtc.sdp_api();
-        api.accept_answer(pending, answer).map_err(io::Error::other)
+        self.rtc
+            .sdp_api()
+            .accept_answer(pending, answer)
+            .map_err(io::Error::other)
     }
 
     /// The name of the track of this kind.
@@ -99,8 +101,9 @@ impl Peer {
             destination: self.address,
             contents,
         };
-        let input = Input::Receive(now, receive);
-        self.rtc.handle_input(input).map_err(io::Error::other)
+        self.rtc
+            .handle_input(Input::Receive(now, receive))
+            .map_err(io::Error::other)
     }
 
     /// Lets time pass.
@@ -108,8 +111,9 @@ impl Peer {
     /// # Errors
     /// If the session fails.
     pub(crate) fn tick(&mut self, now: Instant) -> io::Result<()> {
-        let input = Input::Timeout(now);
-        self.rtc.handle_input(input).map_err(io::Error::other)
+        self.rtc
+            .handle_input(Input::Timeout(now))
+            .map_err(io::Error::other)
     }
 
     /// Sends everything that is due and reports everything that has happened. Returns when

@@ -276,8 +276,10 @@ fn description(
 }
 
 fn text(description: &gst_webrtc::WebRTCSessionDescription) -> Result<String, Error> {
-    let text = description.sdp().as_text();
-    text.map_err(|error| Error::Engine(format!("description: {error}")))
+    description
+        .sdp()
+        .as_text()
+        .map_err(|error| Error::Engine(format!("description: {error}")))
 }
 
 /// Sets the local description; returns it including every candidate.
@@ -327,12 +329,13 @@ pub(crate) async fn ask(
         webrtcbin.emit_by_name_with_values(action, &values);
         reply
     };
-    let reply = awake::timeout(STEP_TIMEOUT, reply).await;
-    let reply = reply.map_err(|_| pipeline::Error::Timeout {
-        step: format!("webrtcbin: {action}").into(),
-        limit: STEP_TIMEOUT,
-    })?;
-    let reply = reply.map_err(|error| Error::Engine(format!("{action}: {error:?}")))?;
+    let reply = awake::timeout(STEP_TIMEOUT, reply)
+        .await
+        .map_err(|_| pipeline::Error::Timeout {
+            step: format!("webrtcbin: {action}").into(),
+            limit: STEP_TIMEOUT,
+        })?
+        .map_err(|error| Error::Engine(format!("{action}: {error:?}")))?;
     match reply
         .as_ref()
         .and_then(|reply| reply.get::<glib::Error>("error").ok())

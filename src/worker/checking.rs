@@ -136,8 +136,9 @@ impl FileChecker {
         }
         let limits = WorkerLimits::new(self.memory);
         let spawned = spawn::spawn(NAME, limits, Turn::wait().await).await;
-        let worker = Prepared::begin(spawned.map_err(no_worker)?, preparation(false)).await;
-        let mut worker = worker.map_err(no_worker)?;
+        let mut worker = Prepared::begin(spawned.map_err(no_worker)?, preparation(false))
+            .await
+            .map_err(no_worker)?;
         worker.ready().await?;
         send(&mut worker, &ToWorker::Check(self.setup.clone()))
             .await

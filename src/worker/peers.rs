@@ -150,8 +150,7 @@ impl PeerWorkers {
 
     /// How many viewers one worker can serve: its memory holds the stacks of their threads.
     pub fn viewers_max(&self) -> usize {
-        let fitting = self.limits.memory() / VIEWER_BYTES;
-        usize::try_from(fitting)
+        usize::try_from(self.limits.memory() / VIEWER_BYTES)
             .unwrap_or(usize::MAX)
             .clamp(1, VIEWERS_MAX)
     }
@@ -165,8 +164,9 @@ fn reserve() -> Result<Permit, Error> {
 /// A process that prepares itself.
 async fn start(limits: WorkerLimits, turn: Turn) -> Result<Prepared, Error> {
     let spawned = spawn::spawn(NAME, limits, turn).await.map_err(no_worker)?;
-    let worker = Prepared::begin(spawned, preparation(true)).await;
-    worker.map_err(no_worker)
+    Prepared::begin(spawned, preparation(true))
+        .await
+        .map_err(no_worker)
 }
 
 /// Keeps a worker ready.

@@ -151,8 +151,10 @@ impl PipelineTask {
     }
 
     fn offered_of_all(&self) -> u64 {
-        let counts = Kind::ALL.map(|kind| self.shared.offered.get(kind).load(Relaxed));
-        counts.iter().sum()
+        Kind::ALL
+            .map(|kind| self.shared.offered.get(kind).load(Relaxed))
+            .iter()
+            .sum()
     }
 
     /// Looks whether the pipeline goes on: an output if it takes anything, any other if each appsink
@@ -284,10 +286,12 @@ impl WorkerTask for PipelineTask {
             // Err: nobody waits any more.
             let _ = waiting.send(Err(loss.into()));
         } else if !self.progress.ended {
-            let failure = loss.cause.name();
-            tracing::debug!(failure, reason = loss.reason, "worker ended");
-            let report = self.events.send(Event::Lost(loss));
-            let _ = time::timeout(LAST_TIMEOUT, report).await;
+            tracing::debug!(
+                failure = loss.cause.name(),
+                reason = loss.reason,
+                "worker ended"
+            );
+            let _ = time::timeout(LAST_TIMEOUT, self.events.send(Event::Lost(loss))).await;
         }
     }
 }
@@ -328,8 +332,7 @@ mod tests {
             let begin = Instant::now();
             (0..seconds).find(|&second| {
                 work(&mut self.task, second);
-                let looked = self.task.watch(begin + Duration::from_secs(second));
-                assert_eq!(looked, Ok(()));
+                assert_eq!(self.task.watch(begin + Duration::from_secs(second)), Ok(()));
                 self.happened.try_recv() == Ok(Event::Stalled)
             })
         }

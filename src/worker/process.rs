@@ -165,8 +165,7 @@ impl Process {
         let mut killed = false;
         let mut deadline = deadline;
         loop {
-            let ended = self.child.as_mut().map(MeasuredChild::try_wait);
-            match ended {
+            match self.child.as_mut().map(MeasuredChild::try_wait) {
                 Some(Ok(Some(status))) => {
                     // Its children may go on.
                     let child = self.child.take();

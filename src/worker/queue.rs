@@ -186,16 +186,18 @@ impl Outbox {
 
     /// Whether frames of a track are dropped until one comes at which a decoder can start.
     pub(super) fn waits_for_keyframe(&self, track: u16) -> bool {
-        let waiting = self.waiting();
-        let track = waiting.tracks.get(&track);
-        track.is_some_and(|track| track.full || track.ages.is_closed())
+        self.waiting()
+            .tracks
+            .get(&track)
+            .is_some_and(|track| track.full || track.ages.is_closed())
     }
 
     /// Whether that holds for any track.
     pub(super) fn waits_for_any_keyframe(&self) -> bool {
-        let waiting = self.waiting();
-        let mut tracks = waiting.tracks.values();
-        tracks.any(|track| track.full || track.ages.is_closed())
+        self.waiting()
+            .tracks
+            .values()
+            .any(|track| track.full || track.ages.is_closed())
     }
 
     /// No more frames of this track are queued for now.

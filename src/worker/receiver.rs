@@ -232,8 +232,10 @@ impl WorkerTask for ReceiverTask {
     }
 
     fn frame(&mut self, sent: SentFrame) -> Result<(), WorkerFault> {
-        let outlet = self.outlets.get_mut(usize::from(sent.track));
-        let outlet = outlet.ok_or(WorkerFault::UnknownTrack)?;
+        let outlet = self
+            .outlets
+            .get_mut(usize::from(sent.track))
+            .ok_or(WorkerFault::UnknownTrack)?;
         if outlet.take(sent)?.is_some() {
             tell(&self.outbox, &ToWorker::RequestKeyframe);
         }
@@ -270,8 +272,10 @@ impl WorkerTask for ReceiverTask {
                 continue;
             };
             let factor = if made == 0 { FIRST_FACTOR } else { 1 };
-            let stalls = self.stalls.get_mut(kind);
-            let stalled = stalls.look(now, arrived, made, self.silence * factor);
+            let stalled = self
+                .stalls
+                .get_mut(kind)
+                .look(now, arrived, made, self.silence * factor);
             if stalled == Some(pipeline::Event::Stalled) {
                 return Err(WorkerFault::MakesNoFrames(kind));
             }
@@ -283,8 +287,11 @@ impl WorkerTask for ReceiverTask {
         if self.answered.is_some() {
             self.answer(Err(loss.into()));
         } else if !self.shared.closed.swap(true, Relaxed) {
-            let failure = loss.cause.name();
-            tracing::warn!(failure, reason = loss.reason, "publisher's worker ended");
+            tracing::warn!(
+                failure = loss.cause.name(),
+                reason = loss.reason,
+                "publisher's worker ended"
+            );
             // Err: the session is gone.
             let _ = self.events.try_send(Event::Closed(End::Failed));
         }

@@ -97,8 +97,7 @@ const FOLDERS: [(&str, &str, &str); 4] = [
 pub fn support() -> SandboxState {
     let can = |version| {
         let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
-        let ruleset = rules(ruleset, version).and_then(Ruleset::create);
-        ruleset.is_ok()
+        rules(ruleset, version).and_then(Ruleset::create).is_ok()
     };
     match (can(VERSION), can(ABI::V1)) {
         (true, _) => SandboxState::Enforced,
@@ -112,8 +111,7 @@ pub fn support() -> SandboxState {
 /// # Errors
 /// If a declared path does not exist, or the kernel refuses.
 pub(super) fn enter(sandbox: &Sandbox) -> Result<SandboxState, Error> {
-    let status = confine(sandbox)?;
-    Ok(match status.ruleset {
+    Ok(match confine(sandbox)?.ruleset {
         RulesetStatus::FullyEnforced => SandboxState::Enforced,
         RulesetStatus::PartiallyEnforced => SandboxState::Partial,
         RulesetStatus::NotEnforced => SandboxState::Unavailable,
@@ -126,12 +124,12 @@ fn confine(sandbox: &Sandbox) -> Result<RestrictionStatus, Error> {
     let run = read | AccessFs::Execute;
     let kinds = AccessFs::MakeChar | AccessFs::MakeBlock;
     let write = AccessFs::from_all(VERSION) & !(kinds | AccessFs::Execute);
-    let ruleset = rules(Ruleset::default(), VERSION).and_then(Ruleset::create);
-    let ruleset = ruleset.map_err(refused)?;
-    let ruleset = ruleset.add_rules(path_beneath_rules(SYSTEM, run));
-    let ruleset = ruleset.and_then(|rules| rules.add_rules(path_beneath_rules(named(), run)));
-    let ruleset = ruleset.and_then(|rules| rules.add_rules(path_beneath_rules(DEVICES, write)));
-    let ruleset = ruleset.map_err(refused)?;
+    let ruleset = rules(Ruleset::default(), VERSION)
+        .and_then(Ruleset::create)
+        .and_then(|rules| rules.add_rules(path_beneath_rules(SYSTEM, run)))
+        .and_then(|rules| rules.add_rules(path_beneath_rules(named(), run)))
+        .and_then(|rules| rules.add_rules(path_beneath_rules(DEVICES, write)))
+        .map_err(refused)?;
     let ruleset = allow(ruleset, &sandbox.read, read)?;
     let ruleset = allow(ruleset, &sandbox.write, write)?;
     ruleset.restrict_self().map_err(refused)
@@ -164,8 +162,9 @@ fn allow(
 
 /// The paths that the environment names.
 fn named() -> Vec<PathBuf> {
-    let paths = VARIABLES.into_iter().filter_map(env::var_os);
-    let mut paths: Vec<_> = paths
+    let mut paths: Vec<_> = VARIABLES
+        .into_iter()
+        .filter_map(env::var_os)
         .flat_map(|value| env::split_paths(&value).collect::<Vec<_>>())
         .collect();
     let home = env::var_os("HOME").map(PathBuf::from);

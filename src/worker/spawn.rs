@@ -168,8 +168,9 @@ pub(super) async fn spawn_process(
         });
     }
     BELL.notify_one();
-    let spawned = spawned.await;
-    spawned.map_err(|_| io::Error::other("the thread that starts workers is gone"))?
+    spawned
+        .await
+        .map_err(|_| io::Error::other("the thread that starts workers is gone"))?
 }
 
 /// Killed workers that have not ended.
@@ -191,8 +192,9 @@ fn desk() -> MutexGuard<'static, Desk> {
 impl Desk {
     fn staff(&mut self) -> io::Result<()> {
         if !self.staffed {
-            let thread = thread::Builder::new().name("workers".to_owned());
-            thread.spawn(serve)?;
+            thread::Builder::new()
+                .name("workers".to_owned())
+                .spawn(serve)?;
             self.staffed = true;
         }
         Ok(())
@@ -215,8 +217,9 @@ fn serve() {
         desk = if desk.remains.is_empty() {
             BELL.wait(desk).unwrap_or_else(PoisonError::into_inner)
         } else {
-            let waited = BELL.wait_timeout(desk, REAP_INTERVAL);
-            waited.unwrap_or_else(PoisonError::into_inner).0
+            BELL.wait_timeout(desk, REAP_INTERVAL)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0
         };
     }
 }

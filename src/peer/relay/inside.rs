@@ -193,8 +193,7 @@ mod tests {
             let check = StunMessage::binding_request("relay:engine", id, false, 1, PRIORITY, false);
             written(check, password).unwrap()
         };
-        let request = check("relay's password");
-        let reply = inside.take(engine(), &request).unwrap();
+        let reply = inside.take(engine(), &check("relay's password")).unwrap();
         let reply = StunMessage::parse(&reply).unwrap();
         assert!(reply.is_successful_binding_response());
         assert_eq!(reply.mapped_address(), Some(engine()));

@@ -204,8 +204,10 @@ impl Shared {
 impl Relay {
     /// The server's half of the transport, for the client.
     pub(crate) fn transport(&self) -> sdp::Transport {
-        let state = self.shared.state();
-        state.agent.transport(self.fingerprint.clone())
+        self.shared
+            .state()
+            .agent
+            .transport(self.fingerprint.clone())
     }
 
     /// Restarts ICE with the client's new credentials and returns the server's (RFC 9725 §4.3.3).

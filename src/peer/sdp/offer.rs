@@ -205,8 +205,7 @@ pub(super) fn read_hex(text: &str) -> Option<Vec<u8>> {
 }
 
 fn read_setup(section: Option<&RawSection<'_>>, session: &Attributes<'_>) -> Result<Setup, Error> {
-    let value = section.and_then(|section| section.inherited(session, "setup"));
-    match value {
+    match section.and_then(|section| section.inherited(session, "setup")) {
         Some("actpass") => Ok(Setup::Actpass),
         Some("active") => Ok(Setup::Active),
         Some("passive") => Ok(Setup::Passive),
@@ -221,8 +220,7 @@ fn read_setup(section: Option<&RawSection<'_>>, session: &Attributes<'_>) -> Res
 /// attribute of the section it is bundled into.
 fn check_rtcp_mux(description: &Description<'_>, media: &[Media]) -> Result<(), Error> {
     for (section, media) in description.sections.iter().zip(media) {
-        let attributes = &section.attributes;
-        let needed = media.is_track() && !attributes.has("bundle-only");
+        let needed = media.is_track() && !section.attributes.has("bundle-only");
         if needed
             && section
                 .inherited(&description.session, "rtcp-mux")

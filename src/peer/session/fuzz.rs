@@ -58,8 +58,7 @@ pub(crate) fn datagrams(publish: &str, watch: &str, data: &[u8]) -> io::Result<(
     let wrong = |error: sdp::Error| io::Error::other(error);
     let publisher = Offer::parse(publish.as_bytes(), Role::Publisher).map_err(wrong)?;
     let viewer = Offer::parse(watch.as_bytes(), Role::Viewer).map_err(wrong)?;
-    let choices = publisher.choose_publish().map_err(wrong)?;
-    let sent = Incoming::new(&publisher, &choices);
+    let sent = Incoming::new(&publisher, &publisher.choose_publish().map_err(wrong)?);
     for (offer, incoming) in [(publisher, sent), (viewer, Incoming::default())] {
         let route = DatagramRoute::new(port.next_session(), DatagramLimits::VIEWER, |_| true);
         let (mut session, _) =

@@ -85,8 +85,7 @@ impl Incoming {
                 rtx_ssrc: None,
             });
             for (id, uri) in &media.extensions {
-                let known = EXTENSIONS.iter().position(|known| known == uri);
-                let extension = match known {
+                let extension = match EXTENSIONS.iter().position(|known| known == uri) {
                     Some(0) => Extension::RtpMid,
                     Some(1) => Extension::RtpStreamId,
                     Some(2) => Extension::RepairedRtpStreamId,
@@ -104,8 +103,7 @@ impl Incoming {
     }
 
     pub(super) fn kind_of(&self, pt: u8) -> Option<Kind> {
-        let section = self.sections.iter().find(|section| section.pt == pt)?;
-        Some(section.kind)
+        Some(self.sections.iter().find(|section| section.pt == pt)?.kind)
     }
 
     pub(super) fn configure(&self, mut config: RtcConfig) -> RtcConfig {

@@ -143,8 +143,7 @@ impl PeerSession {
             hash_func: hash.clone(),
             bytes: fingerprint.clone(),
         });
-        let fingerprint = api.local_dtls_fingerprint().bytes.clone();
-        let transport = agent.transport(fingerprint);
+        let transport = agent.transport(api.local_dtls_fingerprint().bytes.clone());
         let session = Self {
             rtc,
             keys: instance.keys,
@@ -172,8 +171,9 @@ impl PeerSession {
         let mut api = self.rtc.direct_api();
         api.set_local_ice_credentials(self.agent.local());
         api.set_remote_ice_credentials(remote);
-        let fingerprint = api.local_dtls_fingerprint().bytes.clone();
-        Ok(self.agent.transport(fingerprint))
+        Ok(self
+            .agent
+            .transport(api.local_dtls_fingerprint().bytes.clone()))
     }
 
     /// Takes one datagram.

@@ -73,13 +73,12 @@ impl Stage {
         let (port, places) = (port().unwrap(), [Place::new(), Place::new()]);
         let config = Rtc::builder().set_rtp_mode(true);
         let kinds = [MediaKind::Audio];
-        let home = places[0].address;
-        let offered = Peer::offering(&config, home, Direction::RecvOnly, &kinds);
-        let (mut peer, offer) = offered.unwrap();
+        let (mut peer, offer) =
+            Peer::offering(&config, places[0].address, Direction::RecvOnly, &kinds).unwrap();
         let offer = Offer::parse(offer.as_bytes(), Role::Viewer).unwrap();
         let route = DatagramRoute::new(port.next_session(), DatagramLimits::VIEWER, |_| true);
-        let accepted = PeerSession::accept(&offer, &port, route, Incoming::default());
-        let (session, transport) = accepted.unwrap();
+        let (session, transport) =
+            PeerSession::accept(&offer, &port, route, Incoming::default()).unwrap();
         let answer = sdp::viewer_answer(&offer, &[sdp::Section::Inactive], &transport);
         peer.accept(&answer).unwrap();
         Self {
@@ -174,8 +173,11 @@ fn one_of_many_addresses_is_refused_before_anything_remembers_it() {
         stage.deliver(sender, &check);
     }
     assert_eq!(stage.session.agent.known().len(), 16);
-    let refused = &stage.port.counters().refused;
-    let refused = refused.load(std::sync::atomic::Ordering::Relaxed);
+    let refused = stage
+        .port
+        .counters()
+        .refused
+        .load(std::sync::atomic::Ordering::Relaxed);
     assert_eq!(refused, 5000 - 16);
     // The client itself comes back when the next address is due.
     stage.now += Duration::from_secs(11);
@@ -205,8 +207,7 @@ fn a_client_that_moves_all_day_is_followed() {
     let mut stage = Stage::connect();
     for number in 0..100 {
         stage.now += Duration::from_secs(10);
-        let place = Place::new();
-        stage.places[1 - number % 2] = place;
+        stage.places[1 - number % 2] = Place::new();
         stage.run(300, 1 - number % 2, [true, true]);
         let home = stage.places[1 - number % 2].address;
         assert_eq!(stage.remote(), Some(home), "{number}");
@@ -379,8 +380,7 @@ impl Publisher {
         let (port, mut now) = (port().unwrap(), Instant::now());
         let mut peer = Adversary::new(Direction::SendOnly).unwrap();
         let offer = Offer::parse(peer.offer.as_bytes(), Role::Publisher).unwrap();
-        let choices = offer.choose_publish().unwrap();
-        let incoming = Incoming::new(&offer, &choices);
+        let incoming = Incoming::new(&offer, &offer.choose_publish().unwrap());
         let route = DatagramRoute::new(port.next_session(), DatagramLimits::PUBLISHER, |_| true);
         let (mut session, transport) = PeerSession::accept(&offer, &port, route, incoming).unwrap();
         let answer = sdp::viewer_answer(

@@ -117,16 +117,16 @@ impl Verifier {
                 let nonce = gcm_nonce(salt, header.ssrc, u64::from(header.sequence));
                 let nonce = Nonce::assume_unique_for_key(nonce);
                 let mut body = body.to_vec();
-                let opened = key.open_in_place(nonce, Aad::from(head), &mut body);
-                opened.ok().map(|_| ())
+                key.open_in_place(nonce, Aad::from(head), &mut body)
+                    .ok()
+                    .map(|_| ())
             }
             Cipher::Cm { authentication, .. } => {
                 let (signed, tag) = packet.split_last_chunk::<CM_TAG>()?;
                 let mut mac = hmac::Context::with_key(authentication);
                 mac.update(signed);
                 mac.update(&[0; 4]);
-                let mac = mac.sign();
-                verify_slices_are_equal(mac.as_ref().get(..CM_TAG)?, tag).ok()
+                verify_slices_are_equal(mac.sign().as_ref().get(..CM_TAG)?, tag).ok()
             }
         }
     }

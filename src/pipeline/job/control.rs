@@ -27,8 +27,10 @@ impl Control {
     pub async fn properties(&self) -> Result<Vec<Property>, Error> {
         let (pipeline, adjustables) = (self.pipeline()?, Arc::clone(&self.adjustables));
         let read = move || {
-            let read = |adjustable: &Adjustable| adjustable.read(&pipeline);
-            adjustables.iter().map(read).collect()
+            adjustables
+                .iter()
+                .map(|adjustable| adjustable.read(&pipeline))
+                .collect()
         };
         running::blocking("reading properties", running::STATE_TIMEOUT, read).await?
     }

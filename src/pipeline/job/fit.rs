@@ -75,8 +75,7 @@ fn takes(pipeline: &gst::Pipeline, codec: Codec) -> bool {
 /// Elements are created, but nothing is started. Blocks.
 pub fn video_codecs(text: &str, variables: &Variables) -> Vec<Codec> {
     let takes = |codec: &Codec| {
-        let variables = variables.clone().with_parser(*codec);
-        let Ok(description) = variables.expand(text) else {
+        let Ok(description) = variables.clone().with_parser(*codec).expand(text) else {
             return false;
         };
         let role = PipelineRole::of(&description);

@@ -220,8 +220,10 @@ fn count(
 /// The running time of a buffer: encoders keep it, but not always the timestamp.
 fn due(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
     let event = pad.sticky_event::<gst::event::Segment>(0)?;
-    let segment = event.segment().downcast_ref::<gst::ClockTime>()?;
-    segment.to_running_time(buffer.pts()?)
+    event
+        .segment()
+        .downcast_ref::<gst::ClockTime>()?
+        .to_running_time(buffer.pts()?)
 }
 
 /// Caps without the fields that only decoders need.

@@ -220,8 +220,10 @@ impl Job {
             self.inputs.end();
             let finished = awake::timeout(FINISH_TIMEOUT, self.over.wait_for(|over| *over)).await;
             if finished.is_err() {
-                let seconds = FINISH_TIMEOUT.as_secs_f64();
-                tracing::warn!(seconds, "output did not finish in time");
+                tracing::warn!(
+                    seconds = FINISH_TIMEOUT.as_secs_f64(),
+                    "output did not finish in time"
+                );
             }
         }
         self.running.stop().await;

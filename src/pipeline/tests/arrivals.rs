@@ -217,8 +217,9 @@ async fn check_pause(encoder: &str) {
            ! {encoder} ! appsink name=video"
     );
     let (sender, mut events) = mpsc::channel(16);
-    let source = Source::start("pauses", &text, into_streams(&streams), sender);
-    let source = source.await.unwrap();
+    let source = Source::start("pauses", &text, into_streams(&streams), sender)
+        .await
+        .unwrap();
     while events.recv().await.unwrap() != Event::Ended {}
     source.stop().await;
     let (files, streams) = (files(), &streams);

@@ -24,8 +24,11 @@ fn encoded(encoder: &str) -> Encoded {
          ! {encoder} ! appsink name=sink sync=false"
     );
     let pipeline = launch::parse("test", &text).unwrap();
-    let sink = pipeline.by_name("sink").unwrap();
-    let sink = sink.downcast::<AppSink>().unwrap();
+    let sink = pipeline
+        .by_name("sink")
+        .unwrap()
+        .downcast::<AppSink>()
+        .unwrap();
     play(&pipeline, gst::State::Playing);
     let samples: Vec<_> = std::iter::from_fn(|| sink.pull_sample().ok()).collect();
     let buffers = || samples.iter().map(|sample| sample.buffer().unwrap());
@@ -66,10 +69,9 @@ fn b_frames_are_found() {
             Codec::H264
         };
         let Encoded { frames, .. } = encoded(&format!("{encoder} ! {parser}"));
-        let found = frames.iter().any(|frame| {
-            let units = Separation::of(frame).units(frame);
-            order::in_payloads(codec, units)
-        });
+        let found = frames
+            .iter()
+            .any(|frame| order::in_payloads(codec, Separation::of(frame).units(frame)));
         assert_eq!(found, expected, "{encoder} ! {parser}");
         let first = &frames[0];
         let format = format::in_frame(codec, Separation::of(first), first).unwrap();

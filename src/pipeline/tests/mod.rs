@@ -225,8 +225,7 @@ async fn frame_does_not_wait_for_the_next() {
 
 #[tokio::test]
 async fn demo_plays_in_sync() {
-    let text = include_str!("../../../pipelines/demo.launch");
-    let text = expand(text, |name| {
+    let text = expand(include_str!("../../../pipelines/demo.launch"), |name| {
         (name == "name").then_some("a \"demo\" ! fakesink")
     })
     .unwrap();

@@ -182,9 +182,13 @@ async fn ladder_has_its_sizes() {
 
 /// The caps of an appsink's media.
 fn caps(job: &Job, appsink: &str) -> String {
-    let outputs = job.figures().outputs;
-    let found = outputs.into_iter().find(|output| output.name == appsink);
-    found.unwrap().caps.unwrap()
+    job.figures()
+        .outputs
+        .into_iter()
+        .find(|output| output.name == appsink)
+        .unwrap()
+        .caps
+        .unwrap()
 }
 
 /// Decodes a stream as any output would, and counts the pictures of a second.
@@ -279,8 +283,7 @@ async fn keyframes_and_bit_rate_on_demand() {
         ("encoder.bitrate", &200.into())
     );
 
-    let figures = running.job.figures();
-    let dot = control.dot(&figures).await.unwrap();
+    let dot = control.dot(&running.job.figures()).await.unwrap();
     assert!(
         dot.contains("GstX264Enc") && dot.contains("frames"),
         "{dot}"

@@ -97,8 +97,7 @@ fn with_others(table: &[u8]) -> Vec<u8> {
         table.splice(at..at + KLV.len(), descriptor.iter().copied());
     }
     table[2] = (table.len() + 4 - 3).try_into().unwrap();
-    let sum = checksum(&table);
-    table.extend(sum.to_be_bytes());
+    table.extend(checksum(&table).to_be_bytes());
     table
 }
 

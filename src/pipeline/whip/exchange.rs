@@ -43,8 +43,9 @@ pub(super) async fn exchange(
     request: Request<Full<Bytes>>,
 ) -> Result<Response<Bytes>, Error> {
     let encrypted = url.scheme() == Some(&Scheme::HTTPS);
-    let host = url.host().unwrap_or_default();
-    let host = host
+    let host = url
+        .host()
+        .unwrap_or_default()
         .trim_start_matches('[')
         .trim_end_matches(']')
         .to_owned();

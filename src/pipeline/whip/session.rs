@@ -114,8 +114,7 @@ async fn run(
         Ok(()) => drop(stopped.await),
         Err(reason) => failed(reason),
     }
-    let goodbye = timeout(GOODBYE_TIMEOUT, endpoint.end(&published));
-    match goodbye.await {
+    match timeout(GOODBYE_TIMEOUT, endpoint.end(&published)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "session at the WHIP server not ended"),
         Err(_) => tracing::debug!("session at the WHIP server not ended in time"),
@@ -167,8 +166,8 @@ fn send_again(webrtcbin: &gst::Element) {
         let caps = caps.as_ref().and_then(|caps| caps.structure(0));
         let media = caps.and_then(|caps| caps.get::<&str>("media").ok());
         if media == Some("video") {
-            let transceiver = pad.property::<WebRTCRTPTransceiver>("transceiver");
-            transceiver.set_property("do-nack", true);
+            pad.property::<WebRTCRTPTransceiver>("transceiver")
+                .set_property("do-nack", true);
         }
     }
 }

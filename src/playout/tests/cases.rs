@@ -91,8 +91,9 @@ mod on_any {
             stage.start();
             let mut shown = Vec::new();
             let live = |shown: &[(u32, usize)], newest: u32| {
-                let last = shown.last();
-                last.is_some_and(|(timestamp, _)| *timestamp == newest)
+                shown
+                    .last()
+                    .is_some_and(|(timestamp, _)| *timestamp == newest)
             };
             let mut newest = 0;
             while !live(&shown, newest) && stage.now < joined + Duration::from_secs(4) {

@@ -231,8 +231,8 @@ impl<E: TestEngine> Stage<E> {
             && wake <= end
         {
             self.now = self.now.max(wake);
-            let due = self.now;
-            self.engine.tick(&mut self.playout, &self.renditions, due);
+            self.engine
+                .tick(&mut self.playout, &self.renditions, self.now);
         }
         self.now = end;
     }

@@ -34,8 +34,8 @@ impl BitrateRequests {
                     && let Some(gst::PadProbeData::Buffer(rtcp)) = &mut info.data
                     && let Some(packet) = next.lock().unwrap_or_else(PoisonError::into_inner).take()
                 {
-                    let memory = gst::Memory::from_slice(packet);
-                    rtcp.make_mut().append_memory(memory);
+                    rtcp.make_mut()
+                        .append_memory(gst::Memory::from_slice(packet));
                 }
                 gst::PadProbeReturn::Ok
             });

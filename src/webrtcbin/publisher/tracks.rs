@@ -98,8 +98,11 @@ impl ReceivedTracks {
 
     /// The SSRC of the picture, once it flows.
     pub(super) fn video_ssrc(&self) -> Option<u32> {
-        let pad = self.video_pad()?;
-        pad.current_caps()?.structure(0)?.get("ssrc").ok()
+        self.video_pad()?
+            .current_caps()?
+            .structure(0)?
+            .get("ssrc")
+            .ok()
     }
 
     /// webrtcbin's pad of the picture.

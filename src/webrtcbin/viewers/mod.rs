@@ -164,8 +164,8 @@ impl WebrtcbinViewers {
 
     fn enter(&mut self, key: u64, renditions: &[u64]) {
         for &rendition in renditions {
-            let numbering = self.numberings.entry(rendition);
-            numbering
+            self.numberings
+                .entry(rendition)
                 .or_insert_with(|| Numbering::new(rendition))
                 .viewers
                 .push(key);

@@ -50,8 +50,7 @@ fn adjust_inside(webrtcbin: &gst::Element, again: &Arc<RetransmissionGuard>) {
     };
     let again = Arc::clone(again);
     bin.connect_deep_element_added(move |_, _, element| {
-        let factory = element.factory().map(|factory| factory.name());
-        match factory.as_deref() {
+        match element.factory().map(|factory| factory.name()).as_deref() {
             Some("clocksync") => element.set_property("sync", false),
             Some("rtprtxsend") => again.guard(element),
             _ => {}

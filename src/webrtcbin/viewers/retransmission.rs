@@ -34,11 +34,12 @@ impl RetransmissionGuard {
     /// `bytes` of media, in this many packets, have been sent for the first time. Only pictures are
     /// retransmitted.
     pub(super) fn earn(&self, kind: Kind, bytes: usize, packets: usize) {
-        let budget = self.budget.lock();
-        budget.unwrap_or_else(PoisonError::into_inner).earn(bytes);
+        self.budget
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .earn(bytes);
         if kind == Kind::Video {
-            let mean = self.packet_bytes.load(Relaxed);
-            let mean = (7 * mean + bytes / packets.max(1)) / 8;
+            let mean = (7 * self.packet_bytes.load(Relaxed) + bytes / packets.max(1)) / 8;
             self.packet_bytes.store(mean, Relaxed);
         }
     }
@@ -68,8 +69,7 @@ impl RetransmissionGuard {
     }
 
     fn take(&self) -> bool {
-        let budget = self.budget.lock();
-        let mut budget = budget.unwrap_or_else(PoisonError::into_inner);
+        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
         if budget.is_spent() {
             self.refused.fetch_add(1, Relaxed);
             return false;

@@ -230,8 +230,7 @@ impl Reader {
                 }
                 WireMessage::Note(ToWorker::ServeViewers) => {
                     let playout = PlayoutThread::start(&self.outbox)?;
-                    let input = ViewersInput::new(playout.clone());
-                    self.inputs = Inputs::Viewers(input);
+                    self.inputs = Inputs::Viewers(ViewersInput::new(playout.clone()));
                     self.assign(Assignment::ServeViewers(playout));
                 }
                 WireMessage::Note(ToWorker::BeginRendition {

@@ -180,8 +180,7 @@ impl Playing {
                 if let Some(lost) = ages.pass(&frame, sent, monotonic()) {
                     viewers.frame(rendition, gap || lost, &frame, now);
                 } else if ages.is_closed() {
-                    let kind = frame.codec.kind();
-                    tell(&self.outbox, &ToServer::KeyframeWanted(kind));
+                    tell(&self.outbox, &ToServer::KeyframeWanted(frame.codec.kind()));
                 }
             }
             Media::Join(viewer) => viewers.join(viewer, now),

@@ -134,8 +134,10 @@ fn every_address_that_was_ever_bound_is_released() {
         bound.retain(|address| Some(*address) != forgotten);
     }
     assert!(!bound.contains(&address(2)), "its check came too long ago");
-    let now = client.now;
-    let proof = client.ice.respond(now, to.into(), &response).unwrap();
+    let proof = client
+        .ice
+        .respond(client.now, to.into(), &response)
+        .unwrap();
     bound.extend([proof.before, address(2)]);
     bound.retain(|address| Some(*address) != proof.forgotten);
     for address in bound {

@@ -251,8 +251,11 @@ fn with_a_spare_section(text: &str, spare_first: bool) -> String {
     let end = end.map_or(text.len(), |end| video + 1 + end + 1);
     let (before, after) = (text.get(..video).unwrap(), text.get(end..).unwrap());
     let section = text.get(video..end).unwrap();
-    let mid = section.lines().find(|line| line.starts_with("a=mid:"));
-    let mid = mid.unwrap().trim();
+    let mid = section
+        .lines()
+        .find(|line| line.starts_with("a=mid:"))
+        .unwrap()
+        .trim();
     let mut spare = section.replace(mid, "a=mid:spare");
     for direction in ["a=sendonly", "a=recvonly", "a=sendrecv"] {
         spare = spare.replace(direction, "a=inactive");
@@ -426,8 +429,7 @@ fn normalised_offers_mean_the_same() {
             "a=rtcp-mux\na=candidate:1 1 udp 2122260223 192.0.2.3 50000 typ host\n",
         );
         let offer = publish(&text).unwrap();
-        let choices = offer.choose_publish().unwrap();
-        let normalised = offer.normalised(&choices);
+        let normalised = offer.normalised(&offer.choose_publish().unwrap());
         assert!(
             normalised.starts_with("v=0\r\n") && normalised.ends_with("\r\n"),
             "{name}"

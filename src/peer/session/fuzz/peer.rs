@@ -132,8 +132,8 @@ impl Adversary {
         let ssrc = u32::from_be_bytes([s0, s1, s2, s3]);
         let index = u64::from(u16::from_be_bytes([q0, q1]));
         let mut packet = packet.to_vec();
-        let sender = self.sender.as_ref()?;
-        sender
+        self.sender
+            .as_ref()?
             .protect_rtp(&mut packet, 0, length, srtp::PacketId { ssrc, index })
             .ok()?;
         Some(packet)

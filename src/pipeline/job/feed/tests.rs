@@ -32,8 +32,7 @@ async fn frames(kind: Kind, encoder: &str) -> Vec<Frame> {
         }
     }
     source.stop().await;
-    let made = made.lock().unwrap();
-    made.clone()
+    made.lock().unwrap().clone()
 }
 
 /// Nothing is held back until the next frame comes: an output would lag by that much.
