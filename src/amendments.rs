@@ -187,8 +187,8 @@ fn merge(table: &mut toml::Table, changes: &Map<String, Json>) -> Result<(), Ame
                 table.insert(key.clone(), toml::Value::Table(inner));
             }
             (value, _) => {
-                let value = toml::Value::try_from(value);
-                let value = value.map_err(|_| AmendmentError::Unfit(key.clone()))?;
+                let value =
+                    toml::Value::try_from(value).map_err(|_| AmendmentError::Unfit(key.clone()))?;
                 table.insert(key.clone(), value);
             }
         }
@@ -274,8 +274,10 @@ mod tests {
         assert_eq!(refused, Err(AmendmentError::Unfit("outputs".to_owned())));
         let delete = BroadcastChange::Delete;
         amendments.change_broadcast(&cam, &delete).unwrap();
-        let missing = amendments.change_broadcast(&cam, &delete);
-        assert_eq!(missing, Err(AmendmentError::Missing(cam)));
+        assert_eq!(
+            amendments.change_broadcast(&cam, &delete),
+            Err(AmendmentError::Missing(cam))
+        );
         assert_eq!(amendments.broadcasts().unwrap(), None);
     }
 
@@ -298,8 +300,10 @@ mod tests {
             amendments
                 .switch_output(&name("a"), &output, configured)
                 .unwrap();
-            let kept = amendments.outputs().count();
-            assert_eq!(kept, usize::from(runs != configured));
+            assert_eq!(
+                amendments.outputs().count(),
+                usize::from(runs != configured)
+            );
         }
         assert_eq!(amendments, Amendments::default());
     }

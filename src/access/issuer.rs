@@ -120,8 +120,9 @@ impl Issuer {
 
     /// Whether the last attempt is long enough ago.
     fn may_fetch(&self) -> bool {
-        let fetched = self.fetched.read().unwrap_or_else(PoisonError::into_inner);
-        fetched
+        self.fetched
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
             .tried
             .is_none_or(|at| at.elapsed() >= FETCH_INTERVAL)
     }

@@ -205,8 +205,11 @@ impl Access {
 
     /// The rights of the client's address alone, and its name in the log.
     pub fn network(&self, client: Option<IpAddr>) -> Option<Holder> {
-        let rules = self.rules.iter().filter(|rule| rule.is_of_network(client));
-        let rules: Vec<_> = rules.collect();
+        let rules: Vec<_> = self
+            .rules
+            .iter()
+            .filter(|rule| rule.is_of_network(client))
+            .collect();
         Some(Holder {
             name: rules.first()?.name.clone(),
             grants: rules.iter().map(|rule| rule.grants.clone()).collect(),

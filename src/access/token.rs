@@ -72,8 +72,7 @@ impl TokenHash {
 
     pub(super) fn of_bytes(text: &[u8]) -> Self {
         let mut bytes = [0; digest::SHA256_OUTPUT_LEN];
-        let hash = digest::digest(&digest::SHA256, text);
-        bytes.copy_from_slice(hash.as_ref());
+        bytes.copy_from_slice(digest::digest(&digest::SHA256, text).as_ref());
         Self(bytes)
     }
 

@@ -133,8 +133,7 @@ struct FloorDestination {
 
 impl FloorDestination {
     fn new(address: SocketAddr) -> Result<Self> {
-        let material = [7; KEYING_MATERIAL_BYTES];
-        let master = MasterKey::from_dtls(&material, Profile::Aes128Gcm, true)?;
+        let master = MasterKey::from_dtls(&[7; KEYING_MATERIAL_BYTES], Profile::Aes128Gcm, true)?;
         Ok(Self {
             ends: address.into(),
             keys: Sender::new(&master)?,

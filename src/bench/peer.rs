@@ -128,8 +128,11 @@ impl BenchConnection {
         if response.status() != http::StatusCode::CREATED {
             bail!("{} for an offer: {body}", response.status());
         }
-        let location = response.headers().get(http::header::LOCATION);
-        let location = location.context("201 without a Location")?.to_str()?;
+        let location = response
+            .headers()
+            .get(http::header::LOCATION)
+            .context("201 without a Location")?
+            .to_str()?;
         Ok((body, resolve(endpoint, location)?))
     }
 

@@ -68,10 +68,10 @@ impl Usage {
 /// The processes that a process has started and not waited for.
 fn children(pid: u32) -> Vec<u32> {
     let threads = fs::read_dir(format!("/proc/{pid}/task"));
-    let lists = threads.into_iter().flatten().filter_map(|thread| {
-        let list = thread.ok()?.path().join("children");
-        fs::read_to_string(list).ok()
-    });
+    let lists = threads
+        .into_iter()
+        .flatten()
+        .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok());
     let pids = |list: String| {
         list.split_whitespace()
             .map(str::parse)
@@ -183,8 +183,10 @@ mod tests {
             name_and_cpu(stat).unwrap(),
             ("fanout-1", Duration::from_millis(300))
         );
-        let none = threads_cpu(std::process::id(), "no such name").unwrap();
-        assert_eq!(none, Duration::ZERO);
+        assert_eq!(
+            threads_cpu(std::process::id(), "no such name").unwrap(),
+            Duration::ZERO
+        );
         assert!(threads_cpu(0, "").is_err());
     }
 

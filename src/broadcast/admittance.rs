@@ -5,6 +5,5 @@ use crate::resources::{self, Amount, Asker};
 
 /// Admits a session if the system has what it needs.
 pub(super) fn admit(amount: Amount) -> Result<resources::Permit, Error> {
-    let permit = resources::reserve(Asker::Client, amount);
-    permit.map_err(|short| Error::Full(short.name()))
+    resources::reserve(Asker::Client, amount).map_err(|short| Error::Full(short.name()))
 }

@@ -334,11 +334,9 @@ impl Audience {
         kind: Kind,
         present: Present,
     ) -> Option<TrackOrigin> {
-        let viewer = self.watching.get_mut(&session)?;
-        let mut subscriptions = viewer.subscriptions.iter_mut();
+        let mut subscriptions = self.watching.get_mut(&session)?.subscriptions.iter_mut();
         let subscription = subscriptions.find(|subscription| subscription.kind == kind)?;
-        let before = std::mem::replace(&mut subscription.present, present);
-        Some(before.origin)
+        Some(std::mem::replace(&mut subscription.present, present).origin)
     }
 
     /// The viewers that cannot continue with these tracks: they lack a track that they have asked

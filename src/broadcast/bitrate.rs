@@ -124,7 +124,6 @@ mod tests {
             bytes: 3000,
             ..Statistics::default()
         };
-        let pace = watch.look(begin + WINDOW, &received);
-        assert_eq!(pace, Pace::AskFor(900_000));
+        assert_eq!(watch.look(begin + WINDOW, &received), Pace::AskFor(900_000));
     }
 }

@@ -127,8 +127,9 @@ impl Broadcasts {
     /// If there is no such pipeline, or it does not run.
     pub async fn properties(&self, name: &Name, pipeline: &str) -> Result<PropertyList, Error> {
         let running = self.running(name, pipeline).await?;
-        let properties = running.control.properties().await?;
-        Ok(PropertyList { properties })
+        Ok(PropertyList {
+            properties: running.control.properties().await?,
+        })
     }
 
     /// Sets these properties: all or none. A restart resets them to what the file says.
@@ -142,11 +143,14 @@ impl Broadcasts {
         changes: Vec<(String, String)>,
     ) -> Result<(), Error> {
         let running = self.running(name, pipeline).await?;
-        let adjusted = running.control.adjust(changes.clone()).await;
-        adjusted.map_err(|error| match error {
-            pipeline::Error::Text(why) => Error::Unfit(why),
-            error => error.into(),
-        })?;
+        running
+            .control
+            .adjust(changes.clone())
+            .await
+            .map_err(|error| match error {
+                pipeline::Error::Text(why) => Error::Unfit(why),
+                error => error.into(),
+            })?;
         let span = tracing::error_span!("broadcast", %name);
         let span = tracing::error_span!(parent: &span, "pipeline", name = pipeline);
         for (property, value) in changes {

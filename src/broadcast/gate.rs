@@ -116,8 +116,7 @@ impl Gate {
 
     /// When the last frame of this kind passed.
     pub(super) fn last_frame_of(&self, kind: Kind) -> Option<Instant> {
-        let last = self.last.get(kind).load(Ordering::Relaxed);
-        let millis = last.checked_sub(1)?;
+        let millis = self.last.get(kind).load(Ordering::Relaxed).checked_sub(1)?;
         Some(self.opened + Duration::from_millis(millis))
     }
 

@@ -49,8 +49,8 @@ impl Broadcasts {
 
     /// What the current publishers have sent.
     pub fn publishers(&self) -> Vec<PublisherTotals> {
-        let directory = self.shared.directory();
-        directory
+        self.shared
+            .directory()
             .sessions
             .values()
             .filter(|session| session.role == Role::Publisher)

@@ -131,8 +131,8 @@ impl Broadcasts {
 
     /// The broadcasts of this server, by name.
     pub fn local_status(&self) -> Vec<Status> {
-        let directory = self.shared.directory();
-        directory
+        self.shared
+            .directory()
             .broadcasts
             .values()
             .map(|entry| entry.status.borrow().clone())

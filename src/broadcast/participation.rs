@@ -72,8 +72,9 @@ impl Participation {
                         is_timed: *is_timed,
                     })
                 });
-                let joined = self.chats.join(&self.broadcast, self.guest.clone(), sink);
-                self.seat = joined
+                self.seat = self
+                    .chats
+                    .join(&self.broadcast, self.guest.clone(), sink)
                     .inspect_err(|refusal| tracing::debug!(%refusal, "not admitted to the chat"))
                     .ok();
             }

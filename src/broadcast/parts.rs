@@ -158,11 +158,15 @@ impl Parts {
         let waits = self.audience.is_waiting(session);
         self.audience.remove(session);
         Some(if waits {
-            let error = Error::Full("viewers");
-            Action::Refuse { session, error }
+            Action::Refuse {
+                session,
+                error: Error::Full("viewers"),
+            }
         } else {
-            let why = End::Yielded;
-            Action::Close { session, why }
+            Action::Close {
+                session,
+                why: End::Yielded,
+            }
         })
     }
 
@@ -260,8 +264,9 @@ impl Parts {
             }
             up
         } else {
-            let up = self.supply.force_keyframe(pipeline);
-            up.ok_or(Error::Missing("pipeline"))?
+            self.supply
+                .force_keyframe(pipeline)
+                .ok_or(Error::Missing("pipeline"))?
         };
         if !up {
             return Err(Error::Idle(pipeline.to_owned()));
@@ -356,8 +361,10 @@ impl Parts {
             let situation = self.situation_with(&tracks, Showing::Original);
             for session in self.audience.incompatible(&tracks, &situation) {
                 self.audience.remove(session);
-                let why = End::BroadcastEnded;
-                actions.push(Action::Close { session, why });
+                actions.push(Action::Close {
+                    session,
+                    why: End::BroadcastEnded,
+                });
             }
         }
         self.slate.hide();

@@ -14,15 +14,14 @@ impl Broadcasts {
         let options = Arc::new(options);
         let before = self.shared.options.replace(Arc::clone(&options));
         let has_changed = |name: &&Name| before.plans.of(name) != options.plans.of(name);
-        let changed = {
-            let directory = self.shared.directory();
-            directory
-                .broadcasts
-                .keys()
-                .filter(has_changed)
-                .cloned()
-                .collect()
-        };
+        let changed = self
+            .shared
+            .directory()
+            .broadcasts
+            .keys()
+            .filter(has_changed)
+            .cloned()
+            .collect();
         for name in options.plans.with_source() {
             if let Err(error) = self.start_source(&name) {
                 tracing::error!(%name, %error, "broadcast not started");

@@ -143,10 +143,9 @@ impl RemoteRun {
         let keyframes = async {
             loop {
                 self.start.keyframe.notified().await;
-                let video = tracks.iter().filter(|track| track.kind == Kind::Video);
-                for track in video {
-                    let node = &self.origin.node;
-                    self.cluster.request_keyframe(node, &self.broadcast, track);
+                for track in tracks.iter().filter(|track| track.kind == Kind::Video) {
+                    self.cluster
+                        .request_keyframe(&self.origin.node, &self.broadcast, track);
                 }
             }
         };
@@ -170,8 +169,7 @@ impl RemoteRun {
             _ = self.stop.ended() => None,
         };
         self.start.snapshot.send_modify(|snapshot| {
-            let failed = error.is_some();
-            snapshot.health.state = if failed {
+            snapshot.health.state = if error.is_some() {
                 Activity::Failed
             } else {
                 Activity::Idle

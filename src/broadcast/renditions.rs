@@ -240,8 +240,9 @@ impl RenditionPipelines {
             .is_some_and(|pipeline| pipeline.purpose == Use::SlateAutomatic);
         let mut pipelines = self.pipelines.iter();
         let slate = pipelines.position(|pipeline| pipeline.purpose == Use::Slate);
-        let slate = takes_slate.then_some(slate).flatten();
-        slate
+        takes_slate
+            .then_some(slate)
+            .flatten()
             .into_iter()
             .chain([index])
             .filter_map(|index| self.start(index, supplied, now))

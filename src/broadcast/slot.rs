@@ -300,8 +300,7 @@ impl Slot {
         } else {
             self.failures.saturating_add(1)
         };
-        let due = now + pause(self.failures, end.jitter);
-        let due = due.max(began + START_INTERVAL);
+        let due = (now + pause(self.failures, end.jitter)).max(began + START_INTERVAL);
         tracing::warn!(
             pipeline = self.file.name(),
             failure = self.failure(),

@@ -253,8 +253,11 @@ impl Run {
                 self.tell_file(path).await;
             }
         }
-        let seconds = awake::since(began).as_secs();
-        tracing::info!(seconds, frames, "pipeline ended");
+        tracing::info!(
+            seconds = awake::since(began).as_secs(),
+            frames,
+            "pipeline ended"
+        );
         if self.is_output() {
             let (broadcast, pipeline) = (self.broadcast.clone(), self.file_name());
             self.events.tell(Happening::OutputEnded {

@@ -149,13 +149,13 @@ impl Supply {
 
     /// Ends the input. Viewers stay for the grace period; a source is restarted.
     pub(super) fn retire(&mut self, why: End, now: Instant) -> Option<Action> {
-        let feeder = self.drop_input(now)?;
-        match feeder {
+        match self.drop_input(now)? {
             Feeder::Publisher(session) => Some(Action::Close { session, why }),
-            Feeder::Source(_) => {
-                let stop = self.source.as_mut()?.stop_and_restart(why);
-                stop.map(Action::StopRun)
-            }
+            Feeder::Source(_) => self
+                .source
+                .as_mut()?
+                .stop_and_restart(why)
+                .map(Action::StopRun),
             Feeder::Remote(_) => Some(Action::StopRemote),
         }
     }

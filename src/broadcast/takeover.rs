@@ -80,8 +80,7 @@ impl Pulse {
 
     /// When it last gave a sign of life. Without a packet, none counts: it has yet to begin.
     fn alive(&self) -> Option<Instant> {
-        let packet = self.last_packet?;
-        Some(packet).max(self.last_sign)
+        Some(self.last_packet?).max(self.last_sign)
     }
 
     /// How long it may give no sign of life: longer if it has been seen to leave longer gaps, such

@@ -374,9 +374,10 @@ impl Conversation {
     }
 
     fn count(&mut self, reaction: &str) -> Result<(), ChatRefusal> {
-        let mut known = REACTIONS.into_iter();
-        let known = known.find(|known| *known == reaction);
-        let known = known.ok_or(ChatRefusal::Missing("reaction"))?;
+        let known = REACTIONS
+            .into_iter()
+            .find(|known| *known == reaction)
+            .ok_or(ChatRefusal::Missing("reaction"))?;
         *self.reactions.entry(known).or_default() += 1;
         *self.fresh.entry(known).or_default() += 1;
         Ok(())

@@ -124,8 +124,7 @@ impl Chats {
         sink: ChatSink,
     ) -> Result<Seat, ChatRefusal> {
         let conversation = self.conversation(name)?;
-        let joined = lock(&conversation).join(guest, key, sink, awake::now());
-        let number = joined?;
+        let number = lock(&conversation).join(guest, key, sink, awake::now())?;
         self.shared.news.notify_one();
         Ok(Seat {
             chats: self.clone(),
@@ -209,8 +208,7 @@ impl Chats {
     /// If the broadcast has no data, or gets too much of it.
     pub fn announce(&self, name: &Name, data: Value) -> Result<(), ChatRefusal> {
         let Some(conversation) = self.known(name)? else {
-            let rules = self.rules(name).ok_or(ChatRefusal::Off("data"))?;
-            return check_data(rules, &data);
+            return check_data(self.rules(name).ok_or(ChatRefusal::Off("data"))?, &data);
         };
         let announced = lock(&conversation).announce(data, awake::now());
         self.shared.news.notify_one();

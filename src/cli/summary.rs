@@ -68,8 +68,7 @@ mod tests {
     fn text(flags: &[(&'static str, &str)], address: &str) -> String {
         let flags = flags.iter().map(|&(key, value)| (key, value.to_owned()));
         let raw = RawConfig::read(None, [], flags).unwrap();
-        let config = Config::load(&raw).unwrap();
-        Summary::of(&config).text(address.parse().unwrap())
+        Summary::of(&Config::load(&raw).unwrap()).text(address.parse().unwrap())
     }
 
     #[test]

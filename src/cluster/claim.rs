@@ -173,8 +173,7 @@ impl Replica {
 
     /// The claim to a broadcast, if its node lives.
     pub(super) fn claim(&self, broadcast: &str) -> Option<&OriginClaim> {
-        let kept = self.claims.get(broadcast)?;
-        let claim = &kept.value.claim;
+        let claim = &self.claims.get(broadcast)?.value.claim;
         self.lives(claim).then_some(claim)
     }
 
@@ -217,8 +216,9 @@ impl Replica {
     }
 
     fn lives(&self, claim: &OriginClaim) -> bool {
-        let lease = self.leases.get(&claim.node);
-        lease.is_some_and(|kept| kept.value.incarnation == claim.incarnation)
+        self.leases
+            .get(&claim.node)
+            .is_some_and(|kept| kept.value.incarnation == claim.incarnation)
     }
 }
 

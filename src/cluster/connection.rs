@@ -85,8 +85,9 @@ impl Connection {
             };
         }
         if options.tls {
-            let config = tls(options)?;
-            connecting = connecting.require_tls(true).tls_client_config(config);
+            connecting = connecting
+                .require_tls(true)
+                .tls_client_config(tls(options)?);
         }
         let client = connecting.connect(servers.as_slice()).await;
         Ok(Self {

@@ -154,27 +154,24 @@ impl Cluster {
     /// `None` if there is no such node, or it does not answer.
     pub async fn relay(&self, session: &str, request: &RelayedRequest) -> Option<RelayedReply> {
         let incarnation = session.get(..self.incarnation().len())?;
-        let node = {
-            let replica = self.shared.replica();
-            replica.node_of(incarnation)?.to_owned()
-        };
+        let node = self.shared.replica().node_of(incarnation)?.to_owned();
         if node == self.node() {
             return None;
         }
-        let asked = ask(&self.shared, &node, "http", request, RELAY_MAX).await;
-        asked.ok()
+        ask(&self.shared, &node, "http", request, RELAY_MAX)
+            .await
+            .ok()
     }
 
     /// Has all other nodes answer a client. Those that do not answer are left out.
     pub async fn relay_to_others(&self, request: &RelayedRequest) -> Vec<RelayedReply> {
-        let nodes: Vec<String> = {
-            let replica = self.shared.replica();
-            replica
-                .leases()
-                .map(|(node, _)| node.to_owned())
-                .filter(|node| node != self.node())
-                .collect()
-        };
+        let nodes: Vec<String> = self
+            .shared
+            .replica()
+            .leases()
+            .map(|(node, _)| node.to_owned())
+            .filter(|node| node != self.node())
+            .collect();
         let asked = nodes
             .iter()
             .map(|node| ask(&self.shared, node, "http", request, GATHER_MAX));
@@ -338,8 +335,9 @@ async fn claim(shared: &ClusterShared, body: &[u8]) -> Option<Yielded> {
         waited,
         reply,
     };
-    let yields = asked(shared, question).await?;
-    Some(Yielded { yields })
+    Some(Yielded {
+        yields: asked(shared, question).await?,
+    })
 }
 
 fn keyframe(shared: &ClusterShared, body: &[u8]) -> Option<()> {

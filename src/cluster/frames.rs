@@ -264,8 +264,10 @@ pub(crate) mod fuzz {
             assert!(taken.is_ok(), "it was read once: {taken:?}");
             whole = taken.ok().flatten();
         }
-        let whole = whole.map(|frame| format!("{frame:?}"));
-        assert_eq!(whole, Some(format!("{sent:?}")));
+        assert_eq!(
+            whole.map(|frame| format!("{frame:?}")),
+            Some(format!("{sent:?}"))
+        );
     }
 }
 

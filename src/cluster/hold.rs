@@ -95,8 +95,10 @@ impl Cluster {
     ) -> Result<Arc<ClaimHold>, ClaimRefusal> {
         let shared = &self.shared;
         let turn = {
-            let claiming = shared.claiming.lock();
-            let mut claiming = claiming.unwrap_or_else(PoisonError::into_inner);
+            let mut claiming = shared
+                .claiming
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             claiming.retain(|_, turn| Arc::strong_count(turn) > 1);
             Arc::clone(claiming.entry(name.clone()).or_default())
         };
@@ -111,8 +113,7 @@ impl Cluster {
                     %name,
                     "NATS is unavailable: publishing to the viewers of this node only"
                 );
-                let claim = shared.new_claim();
-                Ok(shared.keep(name, claim, None))
+                Ok(shared.keep(name, shared.new_claim(), None))
             }
             Err(refusal) => Err(refusal),
         }
@@ -121,8 +122,11 @@ impl Cluster {
     /// Whether this node is claiming a broadcast or holds its claim. A publisher holds the claim
     /// before its broadcast knows of it.
     pub fn has_claim(&self, name: &Name) -> bool {
-        let claiming = self.shared.claiming.lock();
-        let claiming = claiming.unwrap_or_else(PoisonError::into_inner);
+        let claiming = self
+            .shared
+            .claiming
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let is_claiming = claiming
             .get(name)
             .is_some_and(|turn| Arc::strong_count(turn) > 1);
@@ -289,8 +293,7 @@ impl KeptClaim {
         if !self.shared.connection.is_up() {
             return None;
         }
-        let stores = self.shared.stores.borrow();
-        Some(stores.as_ref()?.broadcasts.clone())
+        Some(self.shared.stores.borrow().as_ref()?.broadcasts.clone())
     }
 
     /// Writes what it shows now. Returns whether it is written.

@@ -211,8 +211,8 @@ impl Cluster {
     /// All broadcasts that have an origin, this node's own among them.
     pub fn claims(&self) -> Vec<(Name, OriginClaim)> {
         let replica = self.shared.replica();
-        let claims = replica.claims();
-        claims
+        replica
+            .claims()
             .filter_map(|(key, claim)| Some((subject::name_of(key)?, claim.clone())))
             .collect()
     }

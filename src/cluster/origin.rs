@@ -177,8 +177,7 @@ impl Tap {
             return;
         }
         let sent = (self.shared.options.clock)();
-        let most = connection.client.max_payload();
-        for message in frames::pack(number, sent, frame, most) {
+        for message in frames::pack(number, sent, frame, connection.client.max_payload()) {
             let bytes = message.len() - HEAD_BYTES;
             if connection
                 .client

@@ -113,8 +113,7 @@ pub(super) async fn leave(shared: &ClusterShared) {
     if let Some(stores) = stores
         && shared.connection.is_up()
     {
-        let deleted = stores.nodes.delete(&shared.options.node);
-        let _ = timeout(RENEWAL_MAX, deleted).await;
+        let _ = timeout(RENEWAL_MAX, stores.nodes.delete(&shared.options.node)).await;
         let _ = timeout(RENEWAL_MAX, shared.connection.client.flush()).await;
     }
 }
@@ -224,8 +223,10 @@ impl ClusterShared {
 
     /// Whether this node could not renew its own lease, a moment ago: then others could not either.
     fn registry_was_away(&self) -> bool {
-        let failed = self.renewal_failed.lock();
-        let failed = failed.unwrap_or_else(PoisonError::into_inner);
+        let failed = self
+            .renewal_failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         failed.is_some_and(|failed| awake::since(failed) < self.options.lease)
     }
 

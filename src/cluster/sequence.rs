@@ -202,8 +202,11 @@ mod tests {
 
         fn wait(&mut self, millis: u64) -> Vec<u64> {
             self.now += Duration::from_millis(millis);
-            let due = self.sequence.tick(self.now);
-            due.iter().map(|frame| frame.number).collect()
+            self.sequence
+                .tick(self.now)
+                .iter()
+                .map(|frame| frame.number)
+                .collect()
         }
     }
 
@@ -253,8 +256,10 @@ mod tests {
     fn frames_that_the_origin_has_dropped_are_not_awaited() {
         let mut track = Track::new();
         track.push([10, 11, 22, 23]);
-        let due = track.sequence.begin_at(20, track.now);
-        assert!(due.is_empty(), "it is on its way");
+        assert!(
+            track.sequence.begin_at(20, track.now).is_empty(),
+            "it is on its way"
+        );
         assert_eq!(track.push([20, 21]), [20, 21, 22, 23]);
         assert_eq!(track.sequence.take_lost(), 8);
         assert!(track.sequence.begin_at(20, track.now).is_empty());

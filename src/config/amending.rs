@@ -64,8 +64,7 @@ impl RawConfig {
     /// # Errors
     /// What the system says.
     pub fn keep_amendments(&self, amendments: &Amendments) -> io::Result<()> {
-        let file = self.amendments_file().map_err(io::Error::other)?;
-        let Some(path) = file else {
+        let Some(path) = self.amendments_file().map_err(io::Error::other)? else {
             return Ok(());
         };
         replace(&path, &amendments.text().map_err(io::Error::other)?)
@@ -83,8 +82,8 @@ impl RawConfig {
     pub fn amended(mut self, amendments: &Amendments) -> Result<Self, Error> {
         for (key, value) in amendments.options() {
             let option = amendable(key)?;
-            let value = (value.to_owned(), ValueOrigin::Api);
-            self.values.insert(option.key, value);
+            self.values
+                .insert(option.key, (value.to_owned(), ValueOrigin::Api));
         }
         self.add_sections(amendments)?;
         for (name, switch) in amendments.outputs() {
@@ -210,12 +209,13 @@ pub struct ShownSection<'a> {
 /// The option of this key, if the API may set it: it needs no restart, and concerns neither
 /// secrets, nor permissions, nor which files are read.
 fn amendable(key: &str) -> Result<&'static Opt, Error> {
-    let option = options::all().find(|option| option.key == key);
-    let option = option.ok_or_else(|| Error::UnknownKey {
-        origin: ValueOrigin::Api,
-        key: key.to_owned(),
-        hint: hint(key, options::all().map(|option| option.key)),
-    })?;
+    let option = options::all()
+        .find(|option| option.key == key)
+        .ok_or_else(|| Error::UnknownKey {
+            origin: ValueOrigin::Api,
+            key: key.to_owned(),
+            hint: hint(key, options::all().map(|option| option.key)),
+        })?;
     let is_closed = option.secret || key == "pipelines" || key.starts_with("auth.");
     if is_closed || !is_live(key) {
         let expected = if is_closed {
@@ -300,8 +300,7 @@ mod tests {
         assert_eq!(viewers.value.as_deref(), Some("9"), "more than a flag");
         assert_eq!(viewers.origin, ValueOrigin::Api);
         assert!(viewers.changeable && !of("listen").changeable);
-        let token = of("auth.publish_token");
-        assert_eq!(token.value.as_deref(), Some(NOT_SHOWN));
+        assert_eq!(of("auth.publish_token").value.as_deref(), Some(NOT_SHOWN));
         for key in [
             "listen",
             "auth.query",
@@ -342,8 +341,9 @@ mod tests {
 
     #[test]
     fn an_output_that_does_not_exist_is_refused() {
-        let raw = RawConfig::default();
-        let amended = raw.amended(&started("nothing.launch")).unwrap();
+        let amended = RawConfig::default()
+            .amended(&started("nothing.launch"))
+            .unwrap();
         let plans = Plans::new(Vec::new(), Vec::new());
         let error = amended.switch_outputs(plans, None).unwrap_err().to_string();
         assert!(error.contains("`nothing.launch`"), "{error}");

@@ -229,8 +229,10 @@ impl BroadcastSection {
             )
         };
         let pattern = Pattern::new(written).ok_or_else(|| bad(Name::RULE))?;
-        let table = value.get_ref().as_table();
-        let table = table.ok_or_else(|| bad("sections [broadcasts.NAME]"))?;
+        let table = value
+            .get_ref()
+            .as_table()
+            .ok_or_else(|| bad("sections [broadcasts.NAME]"))?;
         let place = Place {
             name: &format!("broadcasts.{written}"),
             origin: file.origin(key.span().start),
@@ -328,7 +330,6 @@ impl BroadcastSection {
 
     /// Reads the pipeline files that it names from this folder, or the built-in ones.
     pub(super) fn load(&self, directory: Option<&Path>) -> Result<(Pattern, Settings), Error> {
-        let settings = self.entries.load(directory)?;
-        Ok((self.pattern.clone(), settings))
+        Ok((self.pattern.clone(), self.entries.load(directory)?))
     }
 }

@@ -307,7 +307,6 @@ impl Config {
             // The least specific: any other section counts more.
             sections.push((Pattern::any(), settings));
         }
-        let plans = Plans::new(sections, pipelines::automatic());
-        raw.switch_outputs(plans, directory)
+        raw.switch_outputs(Plans::new(sections, pipelines::automatic()), directory)
     }
 }

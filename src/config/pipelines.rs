@@ -88,8 +88,8 @@ fn read_from(directory: &Path, file: &str, origin: &ValueOrigin) -> Result<Strin
         let path = path.to_owned();
         move |cause| Error::Unreadable { path, cause }
     };
-    let entries = fs::read_dir(directory).map_err(unreadable(directory))?;
-    let known: Vec<_> = entries
+    let known: Vec<_> = fs::read_dir(directory)
+        .map_err(unreadable(directory))?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| name.ends_with(".launch"))
         .collect();

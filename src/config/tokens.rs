@@ -107,8 +107,7 @@ pub(super) fn read(
     file: &File<'_>,
     value: &Spanned<DeValue<'_>>,
 ) -> Result<Vec<TokenSection>, Error> {
-    let sections = sections::read(file, "auth.tokens", value, TOKENS_MAX)?;
-    sections
+    sections::read(file, "auth.tokens", value, TOKENS_MAX)?
         .map(|(section, number)| TokenSection::of(file, section, number))
         .collect()
 }
@@ -165,10 +164,8 @@ impl TokenSection {
     /// Reads the token from where it is stored.
     pub(super) fn resolve(&self, variables: &BTreeMap<String, String>) -> Result<Rule, Error> {
         let (name, grants) = (&self.name, || self.grants.clone());
-        let rule = |secret: &Secret| {
-            let rule = Rule::for_token(name, secret, grants());
-            rule.within(self.networks.clone())
-        };
+        let rule =
+            |secret: &Secret| Rule::for_token(name, secret, grants()).within(self.networks.clone());
         let (key, text) = match &self.place {
             Place::Here(secret) => return Ok(rule(secret)),
             Place::Hash(hash) => {

@@ -32,8 +32,7 @@ pub(super) fn read(
     value: &Spanned<DeValue<'_>>,
     variables: &BTreeMap<String, String>,
 ) -> Result<Vec<WebhookOptions>, Error> {
-    let sections = sections::read(file, "webhooks", value, WEBHOOKS_MAX)?;
-    sections
+    sections::read(file, "webhooks", value, WEBHOOKS_MAX)?
         .map(|(section, number)| receiver(file, section, number, variables))
         .collect()
 }
@@ -63,8 +62,7 @@ fn receiver(
         Some(names) => {
             let origin = file.origin(names.span().start);
             let text = names.into_inner().join(",");
-            let filter = EventFilter::read(&text);
-            filter.ok_or_else(|| {
+            EventFilter::read(&text).ok_or_else(|| {
                 Error::bad_value(&origin, "webhooks.events", EventFilter::TAKES, &text)
             })?
         }
@@ -115,8 +113,7 @@ impl Written {
                 return Err(Error::bad_value(&origin, "webhooks", PLACES, given));
             }
         };
-        let secret = Secret::new(text.trim());
-        secret.ok_or_else(|| {
+        Secret::new(text.trim()).ok_or_else(|| {
             Error::bad_value(
                 &file.origin(start),
                 key,

@@ -57,8 +57,11 @@ mod tests {
             ("viewer.*", false),
             ("broadcast.stale", false),
         ] {
-            let filter = EventFilter::read(text).unwrap();
-            assert_eq!(filter.wants(&live), wants, "{text}");
+            assert_eq!(
+                EventFilter::read(text).unwrap().wants(&live),
+                wants,
+                "{text}"
+            );
         }
         for text in ["", "broadcast", "broadcast*", "live", "viewer.*,", "x.*"] {
             assert_eq!(EventFilter::read(text), None, "{text}");

@@ -40,8 +40,10 @@ impl Feeds {
             }
             next = Some(gop.end());
         }
-        let feeds = self.0.entry(rendition).or_default();
-        feeds.push(Feed { frames, next });
+        self.0
+            .entry(rendition)
+            .or_default()
+            .push(Feed { frames, next });
     }
 
     /// A frame has arrived.

@@ -53,8 +53,7 @@ impl Viewer {
             let timestamp = cursor.timestamp;
             assert!(cursor.packet < cursor.frame.ends.len(), "a packet is left");
             cursor.packet += 1;
-            let first = cursor.packet == 1;
-            if first {
+            if cursor.packet == 1 {
                 self.sent(timestamp);
             }
         }

@@ -130,8 +130,11 @@ impl Client {
     pub(super) fn answered(offering: Offering, answer: String) -> Self {
         let Offering { mut peer, socket } = offering;
         let value = |name: &str| {
-            let line = answer.lines().find_map(|line| line.strip_prefix(name));
-            line.unwrap().to_owned()
+            answer
+                .lines()
+                .find_map(|line| line.strip_prefix(name))
+                .unwrap()
+                .to_owned()
         };
         let (ufrag, pwd) = (value("a=ice-ufrag:"), value("a=ice-pwd:"));
         peer.accept(&answer).unwrap();
@@ -188,8 +191,9 @@ impl Client {
     pub(super) fn request_keyframe(&mut self) {
         let ssrc = self.video[0].header.ssrc;
         let mut api = self.peer.rtc.direct_api();
-        let stream = api.stream_rx(&ssrc).unwrap();
-        stream.request_keyframe(str0m::media::KeyframeRequestKind::Pli);
+        api.stream_rx(&ssrc)
+            .unwrap()
+            .request_keyframe(str0m::media::KeyframeRequestKind::Pli);
     }
 
     pub(super) fn sequence_numbers(&self) -> BTreeSet<u64> {
@@ -328,8 +332,10 @@ async fn ice_restarts_and_the_stream_goes_on() {
     client.peer.pending = Some(pending);
     let transport = viewer.restart(&own.ufrag, &own.pass).await.unwrap();
     assert_ne!(transport.ice_ufrag, client.ufrag);
-    let answer = client.answer.replace(&client.ufrag, &transport.ice_ufrag);
-    let answer = answer.replace(&client.pwd, &transport.ice_pwd);
+    let answer = client
+        .answer
+        .replace(&client.ufrag, &transport.ice_ufrag)
+        .replace(&client.pwd, &transport.ice_pwd);
     client.peer.accept(&answer).unwrap();
     // The old port is gone: only the restart can find the way to the new one.
     client.socket = bound();

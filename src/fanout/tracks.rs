@@ -120,8 +120,10 @@ pub(super) fn random() -> Result<u64, sdp::Error> {
 
 /// The one-byte id of the send time extension, if offered (RFC 8285 §4.2).
 fn extension_id(offer: &sdp::Offer, section: usize) -> Option<u8> {
-    let extensions = &offer.media.get(section)?.extensions;
-    let offered = extensions
+    let offered = offer
+        .media
+        .get(section)?
+        .extensions
         .iter()
         .find(|(id, uri)| uri == SEND_TIME && (1..15).contains(id));
     offered.map(|(id, _)| *id)

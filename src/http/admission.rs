@@ -168,8 +168,8 @@ impl Admission {
         if let Ok(share) = take(max) {
             return Ok(Place::new(Lane::Normal, share));
         }
-        let share = take(max.saturating_add(reserve(max)));
-        let share = share.map_err(|_| Refusal::ClientConnections)?;
+        let share =
+            take(max.saturating_add(reserve(max))).map_err(|_| Refusal::ClientConnections)?;
         Ok(Place::new(Lane::Reserve, share))
     }
 

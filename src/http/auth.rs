@@ -81,8 +81,8 @@ impl Auth {
     /// may cause the callback to be asked.
     pub(super) fn reload(&self, options: AuthOptions, questions: ClientLimits) {
         let before = self.policy();
-        let limits = ClientLimits::of_failures(options.source_failures);
-        self.failures.become_like(limits);
+        self.failures
+            .become_like(ClientLimits::of_failures(options.source_failures));
         self.questions.become_like(questions);
         let access = options.access.after(before.access(Door::Public));
         let options = AuthOptions { access, ..options };
@@ -136,8 +136,10 @@ impl Auth {
         let Some(token) = Self::token(&policy.options, request) else {
             return;
         };
-        let access = policy.access(request.door);
-        request.presented = access.identify(&token, request.known_ip()).await;
+        request.presented = policy
+            .access(request.door)
+            .identify(&token, request.known_ip())
+            .await;
         request.token = Some(Zeroizing::new(token));
     }
 
@@ -177,8 +179,7 @@ impl Auth {
         role: Role,
         name: &Name,
     ) -> Result<Admitted, Problem> {
-        let asked = Asked::Session(role, name);
-        self.judge(request, asked).await
+        self.judge(request, Asked::Session(role, name)).await
     }
 
     /// The name of a request's token, if it has a known one.
@@ -277,8 +278,8 @@ impl Auth {
         request: &HttpRequest,
         name: &Name,
     ) -> Result<(), Problem> {
-        let asked = Asked::Session(Role::Publisher, name);
-        self.permit_exactly(request, asked, name).await
+        self.permit_exactly(request, Asked::Session(Role::Publisher, name), name)
+            .await
     }
 
     /// Lets somebody keep order in the chat of a broadcast, and send data to its viewers: those whose
@@ -332,8 +333,7 @@ impl Auth {
         asked: Asked<'_>,
         name: &Name,
     ) -> Result<(), Problem> {
-        let admitted = self.judge(request, asked).await?;
-        if !admitted.is_for(name) {
+        if !self.judge(request, asked).await?.is_for(name) {
             return Err(self.problem(request, AccessRefusal::Insufficient(asked.detail())));
         }
         Ok(())
@@ -361,8 +361,7 @@ impl Auth {
             AccessRefusal::Insufficient(detail) => Problem::token_insufficient(&detail),
             AccessRefusal::Callback(CallbackError::Denied(reason)) => {
                 let is_attempt = request.token.is_some() && request.method != Method::OPTIONS;
-                let is_too_often = is_attempt && !self.count_attempt(request, Some(&reason));
-                if is_too_often {
+                if is_attempt && !self.count_attempt(request, Some(&reason)) {
                     return too_many_attempts();
                 }
                 Problem::denied(&reason)

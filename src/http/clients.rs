@@ -100,12 +100,10 @@ impl Table {
         let (per_second, burst) = (self.per_second, self.burst);
         let new = |factor: f64| TokenBucket::new(per_second * factor, burst * factor, now);
         if self.networks.contains_key(&network) || self.has_room(now) {
-            let bucket = self.networks.entry(network);
-            return bucket.or_insert_with(|| new(factor));
+            return self.networks.entry(network).or_insert_with(|| new(factor));
         }
         let group = self.hasher.hash_one(network) % GROUPS;
-        let bucket = self.groups.entry(group);
-        bucket.or_insert_with(|| new(SITE_FACTOR))
+        self.groups.entry(group).or_insert_with(|| new(SITE_FACTOR))
     }
 
     /// Whether another network fits, perhaps after those that have been quiet are forgotten.

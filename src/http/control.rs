@@ -173,6 +173,5 @@ impl App {
 )]
 pub(super) async fn reload(app: &App, request: &HttpRequest) -> Result<Response, Problem> {
     app.auth.permit_right(request, Right::Admin)?;
-    let control = &app.options.control;
-    json(&control.change(ConfigChange::Reload).await?)
+    json(&app.options.control.change(ConfigChange::Reload).await?)
 }

@@ -82,8 +82,9 @@ impl BroadcastUpdates {
 
 fn interval(listeners: usize) -> Duration {
     let listeners = u32::try_from(listeners).unwrap_or(u32::MAX);
-    let wanted = INTERVAL_PER_LISTENER.saturating_mul(listeners);
-    wanted.clamp(INTERVAL, INTERVAL_MAX)
+    INTERVAL_PER_LISTENER
+        .saturating_mul(listeners)
+        .clamp(INTERVAL, INTERVAL_MAX)
 }
 
 impl BroadcastList {

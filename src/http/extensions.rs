@@ -227,8 +227,7 @@ async fn layer(
     let rid = if request.method == Method::DELETE {
         None
     } else {
-        let body = body(app, &mut request).await?;
-        let Value::Object(wanted) = body else {
+        let Value::Object(wanted) = body(app, &mut request).await? else {
             return Err(Problem::bad_request(r#"send {"mediaId":"0","rid":"..."}"#));
         };
         let rid = wanted.get("rid").or_else(|| wanted.get("encodingId"));

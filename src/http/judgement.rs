@@ -308,8 +308,10 @@ impl Policy {
     /// Identifies the sender again.
     pub(super) async fn identify_again(&self, sender: &mut RequestSender) {
         if let Some(token) = &sender.token {
-            let access = self.access(sender.door);
-            sender.presented = access.identify(token, sender.known_ip).await;
+            sender.presented = self
+                .access(sender.door)
+                .identify(token, sender.known_ip)
+                .await;
         }
     }
 

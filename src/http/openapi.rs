@@ -127,10 +127,8 @@ const WITH_PARAMETERS: [(&str, &str); 1] = [("404", "Not found")];
 struct Handlers;
 
 /// The document as JSON.
-static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
-    let text = complete().to_pretty_json().unwrap_or_default();
-    Bytes::from(text + "\n")
-});
+static DOCUMENT: LazyLock<Bytes> =
+    LazyLock::new(|| Bytes::from(complete().to_pretty_json().unwrap_or_default() + "\n"));
 
 /// Get this document
 #[utoipa::path(
@@ -202,8 +200,9 @@ fn complete_operation(operation: &mut Operation, has_parameters: bool) {
     };
     let problems = ALWAYS.iter().chain(with_body).chain(with_parameters);
     for (status, meaning) in problems {
-        let responses = &mut operation.responses.responses;
-        responses
+        operation
+            .responses
+            .responses
             .entry((*status).to_owned())
             .or_insert_with(|| RefOr::T(refusal(meaning)));
     }

@@ -145,8 +145,10 @@ mod tests {
         more.await.unwrap();
         assert!(stream.waiting.is_none(), "taken later");
         stream.limit = Duration::from_millis(1);
-        let written = stream.write_all(b"deaf").await;
-        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(
+            stream.write_all(b"deaf").await.unwrap_err().kind(),
+            io::ErrorKind::TimedOut
+        );
     }
 
     #[tokio::test]

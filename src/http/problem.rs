@@ -68,8 +68,7 @@ impl Problem {
     }
 
     fn retry_after(self, time: Duration) -> Self {
-        let seconds = time.as_secs().max(1);
-        self.with(header::RETRY_AFTER, seconds.to_string())
+        self.with(header::RETRY_AFTER, time.as_secs().max(1).to_string())
     }
 
     pub(super) fn not_found(what: &str) -> Self {

@@ -153,8 +153,7 @@ mod tests {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             map.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        let proxies = Proxies::new(trusted.to_vec(), header);
-        proxies.origin_of(address(sender), &map)
+        Proxies::new(trusted.to_vec(), header).origin_of(address(sender), &map)
     }
 
     #[test]
@@ -425,7 +424,9 @@ mod tests {
             assert_eq!(client_by(header, "10.0.0.2", &both), expected);
         }
         let only = [("forwarded", "for=192.0.2.9")];
-        let client = client_by(ForwardedHeader::XForwardedFor, "10.0.0.2", &only);
-        assert_eq!(client, "10.0.0.2");
+        assert_eq!(
+            client_by(ForwardedHeader::XForwardedFor, "10.0.0.2", &only),
+            "10.0.0.2"
+        );
     }
 }

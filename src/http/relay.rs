@@ -57,8 +57,10 @@ pub(super) async fn elsewhere(
     if request.is_relayed || session.starts_with(cluster.incarnation()) {
         return None;
     }
-    let body = request.body(app.options.fragment_bytes_max, app.options.body_timeout);
-    let body = body.await.ok()?;
+    let body = request
+        .body(app.options.fragment_bytes_max, app.options.body_timeout)
+        .await
+        .ok()?;
     response(cluster.relay(session, &relayed(request, &body)?).await?)
 }
 
@@ -148,8 +150,7 @@ fn is_about_sessions(path: &str) -> bool {
     let Some(path) = path.strip_prefix("/api/") else {
         return false;
     };
-    let path = path.strip_prefix("v1/").unwrap_or(path);
-    let mut parts = path.split('/');
+    let mut parts = path.strip_prefix("v1/").unwrap_or(path).split('/');
     parts.next() == Some("broadcasts") && parts.nth(1) == Some("sessions")
 }
 
@@ -178,8 +179,7 @@ async fn answer(app: &App, request: RelayedRequest) -> Option<RelayedReply> {
     let method = Method::try_from(request.method.as_str()).ok()?;
     let mut request = HttpRequest::new(caller, method, request.path, request.query, headers, body);
     request.is_relayed = true;
-    let response = app.answer(request).await;
-    let (parts, body) = response.into_parts();
+    let (parts, body) = app.answer(request).await.into_parts();
     let body = Limited::new(body, REPLY_BYTES_MAX).collect().await.ok()?;
     Some(RelayedReply {
         status: parts.status.as_u16(),

@@ -149,8 +149,7 @@ impl HttpRequest {
 
     /// The bearer token (RFC 6750 §2.1), if there is one.
     pub(super) fn bearer(&self) -> Option<String> {
-        let bearer = self.credentials::<Bearer>()?;
-        Some(bearer.token().to_owned())
+        Some(self.credentials::<Bearer>()?.token().to_owned())
     }
 
     /// What `Authorization` says in this scheme.

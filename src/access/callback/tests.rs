@@ -116,8 +116,10 @@ async fn running_sessions_do_not_wait_for_new_clients() {
     let _taken = callback.questions.acquire_many(all).await.unwrap();
     let a = name("a");
     let mut question = question(&a);
-    let asked = callback.ask(&question).await;
-    assert_eq!(asked, Err(CallbackError::Unavailable));
+    assert_eq!(
+        callback.ask(&question).await,
+        Err(CallbackError::Unavailable)
+    );
     assert!(!callback.has_answer(&question));
     question.runs = true;
     assert!(callback.ask(&question).await.is_ok());

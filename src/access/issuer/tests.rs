@@ -53,8 +53,10 @@ async fn keys_are_fetched_once_and_again_for_a_new_one() {
     assert_eq!(count(&asked), 1);
     // Unknown keys cannot cause more than one fetch per interval.
     for _ in 0..3 {
-        let verified = issuer.verify(&token("b")).await;
-        assert_eq!(verified.err(), Some(JwtError::UnknownKey));
+        assert_eq!(
+            issuer.verify(&token("b")).await.err(),
+            Some(JwtError::UnknownKey)
+        );
     }
     assert_eq!(count(&asked), 1);
     let_time_pass(&issuer);
@@ -101,8 +103,10 @@ async fn keys_stay_while_their_server_fails() {
 #[tokio::test]
 async fn without_keys_nobody_is_let_in() {
     let (url, _) = serve(|_| Some((404, String::new()))).await;
-    let verified = issuer(url).verify(&token("a")).await;
-    assert_eq!(verified.err(), Some(JwtError::UnknownKey));
+    assert_eq!(
+        issuer(url).verify(&token("a")).await.err(),
+        Some(JwtError::UnknownKey)
+    );
     let nobody = issuer("http://127.0.0.1:1/".parse().unwrap());
     assert!(nobody.verify(&token("a")).await.is_err());
 }

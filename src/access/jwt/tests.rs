@@ -22,8 +22,10 @@ fn options() -> JwtOptions {
 }
 
 fn now() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.unwrap().as_secs()
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
 }
 
 /// Claims that are all right, with these changes; `null` removes one.
@@ -49,8 +51,9 @@ fn signed(changes: &Json) -> String {
 }
 
 fn verified(options: &JwtOptions, changes: &Json) -> Result<Holder, JwtError> {
-    let keys = JwtKeys::read(SECRET).unwrap();
-    keys.verify(options, &signed(changes))
+    JwtKeys::read(SECRET)
+        .unwrap()
+        .verify(options, &signed(changes))
 }
 
 fn private_keys() -> [(Algorithm, EncodingKey); 4] {

@@ -214,8 +214,10 @@ mod tests {
             row.nats_us_per_frame,
             row.edge_us_per_frame,
         ];
-        let costs = costs.map(|cost| format!("{cost:.0}"));
-        assert_eq!(costs, ["200", "200", "100"]);
+        assert_eq!(
+            costs.map(|cost| format!("{cost:.0}")),
+            ["200", "200", "100"]
+        );
         assert_eq!(row.broken(), None);
         assert_eq!(row.missed().len(), 1, "no cold edge was measured");
     }

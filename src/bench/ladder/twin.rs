@@ -115,8 +115,7 @@ fn rate(from: Sample, to: Sample) -> f64 {
 
 /// The text without what only a server provides.
 fn description(text: &str) -> Result<String> {
-    let text = expand(text, |_| None)?;
-    Ok(text
+    Ok(expand(text, |_| None)?
         .replace("appsrc name=video", SOURCE)
         .replace("appsink", SINK))
 }

@@ -253,8 +253,7 @@ async fn time_death() -> Result<Duration> {
     let (sender, mut events) = mpsc::channel(EVENTS_MAX);
     let setup = setup(SOUND, "audio", &arrivals);
     let running = Running::start(Place::Worker, setup, sender).await?;
-    let pid = worker().await?;
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let pid = i32::try_from(worker().await?).ok().and_then(Pid::from_raw);
     let begin = Instant::now();
     kill_process(pid.context("no process")?, Signal::KILL)?;
     let failed = async {

@@ -28,8 +28,10 @@ impl Actor {
     pub(super) fn start_run(&mut self, start: RunStart) {
         let run = start.run;
         if start.again && run.slot == SlotId::Source {
-            let counters = &self.shared.counters;
-            counters.source_restarts.fetch_add(1, Ordering::Relaxed);
+            self.shared
+                .counters
+                .source_restarts
+                .fetch_add(1, Ordering::Relaxed);
         }
         let stop = Stop::default();
         let pipeline = start.file.name().to_owned();

@@ -9,20 +9,24 @@ impl Actor {
     }
 
     pub(super) fn tell_started(&self) {
-        let broadcast = self.name.clone();
-        self.tell(Happening::Started { broadcast });
+        self.tell(Happening::Started {
+            broadcast: self.name.clone(),
+        });
     }
 
     pub(super) fn tell_ended(&self) {
-        let broadcast = self.name.clone();
-        self.tell(Happening::Ended { broadcast });
+        self.tell(Happening::Ended {
+            broadcast: self.name.clone(),
+        });
     }
 
     /// A viewer's connection is up.
     pub(super) fn tell_joined(&mut self, session: u64) {
         if self.joined.insert(session) {
-            let broadcast = self.name.clone();
-            self.tell(Happening::ViewerJoined { broadcast, session });
+            self.tell(Happening::ViewerJoined {
+                broadcast: self.name.clone(),
+                session,
+            });
         }
     }
 

@@ -190,8 +190,10 @@ impl Actor {
             return;
         };
         if member.session.commands.try_send(Command::Keyframe).is_ok() {
-            let counters = &self.shared.counters;
-            counters.keyframe_requests.fetch_add(1, Ordering::Relaxed);
+            self.shared
+                .counters
+                .keyframe_requests
+                .fetch_add(1, Ordering::Relaxed);
         }
     }
 }

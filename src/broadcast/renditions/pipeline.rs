@@ -75,8 +75,7 @@ impl Supplied<'_> {
     /// The streams of the tracks that a pipeline takes.
     pub(in crate::broadcast) fn select(&self, inputs: &InputTracks) -> EncodedStreams {
         let stream = |kind| {
-            let taken = inputs.iter().any(|(taken, _)| *taken == kind);
-            if taken {
+            if inputs.iter().any(|(taken, _)| *taken == kind) {
                 self.streams.of(kind).cloned()
             } else {
                 None
@@ -103,8 +102,7 @@ impl RenditionPipeline {
             .with_all(&self.plan.vars)
             .with("video_parser", "identity");
         let text = variables.expand(&file.text)?;
-        let role = PipelineRole::of(&text)?;
-        match (role, self.purpose) {
+        match (PipelineRole::of(&text)?, self.purpose) {
             (PipelineRole::Source { tracks }, Use::Slate) => Ok(tracks
                 .into_iter()
                 .map(|kind| Appsink {

@@ -19,8 +19,7 @@ pub(super) struct Acceptance {
 impl Acceptance {
     /// Looks at the figures; true once, when it is proven.
     pub(super) fn is_proven(&mut self, figures: &JobFigures, now: Instant) -> bool {
-        let reached = figures.outputs.iter().any(|output| output.frames > 0);
-        if reached {
+        if figures.outputs.iter().any(|output| output.frames > 0) {
             self.since.get_or_insert(now);
         }
         let accepted = |since: Instant| now.saturating_duration_since(since) >= PROOF;

@@ -63,8 +63,7 @@ impl Supply {
         if self.is_on_demand() && !wanted {
             let unwanted = now.saturating_duration_since(self.demanded);
             let rests = self.input.is_some() && unwanted >= self.plan.grace;
-            let stop = rests.then(|| self.rest(now)).flatten();
-            return Vec::from_iter(stop);
+            return Vec::from_iter(rests.then(|| self.rest(now)).flatten());
         }
         let Some(source) = &mut self.source else {
             return Vec::new();

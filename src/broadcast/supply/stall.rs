@@ -178,7 +178,9 @@ mod tests {
         assert_eq!(changes(&[0], 20_000), [(10_000, TrackChange::Stalled)]);
         // However seldom frames come.
         let rare = [0, 50_000, 100_000];
-        let ends = changes(&rare, 300_000);
-        assert_eq!(ends.last(), Some(&(160_000, TrackChange::Stalled)));
+        assert_eq!(
+            changes(&rare, 300_000).last(),
+            Some(&(160_000, TrackChange::Stalled))
+        );
     }
 }

@@ -41,8 +41,9 @@ impl Names {
             let stem: String = name.chars().take(room).collect();
             format!("{} {suffix}", stem.trim_end())
         });
-        let free = numbered.find(|name| self.is_free(name, device));
-        free.unwrap_or_default()
+        numbered
+            .find(|name| self.is_free(name, device))
+            .unwrap_or_default()
     }
 
     fn take(&mut self, name: &str, device: &str, number: u64) {

@@ -89,8 +89,8 @@ impl NetworkShares {
             return;
         }
         self.swept = Some(now);
-        let slow = self.slow;
-        self.shares.retain(|_, share| !share.is_whole(slow, now));
+        self.shares
+            .retain(|_, share| !share.is_whole(self.slow, now));
     }
 
     pub(super) fn may_act(&mut self, network: Option<Network>, now: Instant) -> bool {

@@ -61,8 +61,7 @@ impl Room {
             into.lock().unwrap().push(parcel.clone());
             true
         });
-        let joined = self.conversation.join(guest, None, sink, self.now);
-        let number = joined.unwrap();
+        let number = self.conversation.join(guest, None, sink, self.now).unwrap();
         self.inboxes.insert(number, inbox);
         let (name, device) = (name.to_owned(), device.to_owned());
         self.ask(number, ChatRequest::Join { name, device })
@@ -379,8 +378,10 @@ fn many_listeners_are_told_less_often() {
     room.pass(2);
     let mina = room.enter(viewer(), "Mina", "");
     room.ask(mina, say("hi")).unwrap();
-    let due = room.conversation.due().unwrap();
-    assert_eq!(due - room.now, Duration::from_micros(250) * 1001);
+    assert_eq!(
+        room.conversation.due().unwrap() - room.now,
+        Duration::from_micros(250) * 1001
+    );
 }
 
 #[test]

@@ -21,8 +21,10 @@ fn strangers_make_no_conversations() {
             text: "hi".to_owned(),
             id: None,
         };
-        let missing = Err(ChatRefusal::Missing("participant"));
-        assert_eq!(chats.request(&name, "1-any", say), missing);
+        assert_eq!(
+            chats.request(&name, "1-any", say),
+            Err(ChatRefusal::Missing("participant"))
+        );
         chats.announce(&name, json!(1)).unwrap();
         // Nor do those who only look in.
         let sink: ChatSink = Box::new(|_: &Parcel| true);

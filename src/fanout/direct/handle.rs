@@ -146,8 +146,11 @@ impl DirectHandle {
         if !self.place.worker.tell(message) {
             return Err(gone());
         }
-        let answer = awake::timeout(RESTART_TIMEOUT, answer).await;
-        answer.ok().and_then(Result::ok).ok_or_else(gone)?
+        awake::timeout(RESTART_TIMEOUT, answer)
+            .await
+            .ok()
+            .and_then(Result::ok)
+            .ok_or_else(gone)?
     }
 
     /// Ends the connection with a `close_notify`; `Event::Closed` follows with this reason.

@@ -103,8 +103,7 @@ impl Stream {
 
     /// The RTP timestamp of the newest frame sent.
     pub(crate) fn newest(&self) -> Option<u32> {
-        let last = self.last.as_ref()?;
-        Some(self.wire_timestamp(last.timestamp))
+        Some(self.wire_timestamp(self.last.as_ref()?.timestamp))
     }
 
     /// Appends packets of a frame, encrypted, to the batch. While catching up, their timestamp is

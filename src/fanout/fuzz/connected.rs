@@ -260,8 +260,7 @@ mod tests {
         seconds(&mut stage, 3);
         // Not so long that it has to prove its address again.
         assert_eq!(seconds(&mut stage, 15), 0);
-        let report = [0x80, 201, 0, 1, 0, 0, 0, 9];
-        let report = peer.rtcp(&report).unwrap();
+        let report = peer.rtcp(&[0x80, 201, 0, 1, 0, 0, 0, 9]).unwrap();
         stage.datagram(peer.address, report);
         assert!(seconds(&mut stage, 1) > 0);
     }

@@ -130,11 +130,13 @@ impl Fanout {
         };
         let worker = Arc::clone(&served.worker);
         let subscribed = Subscribed::new(served, &chosen)?;
-        let joining = worker.join(self.port().next_session(), setup, viewing);
-        let joined = joining.await.map_err(|error| {
-            let passing = error.is_passing();
-            Error::without_worker(error, passing)
-        });
+        let joined = worker
+            .join(self.port().next_session(), setup, viewing)
+            .await
+            .map_err(|error| {
+                let passing = error.is_passing();
+                Error::without_worker(error, passing)
+            });
         let (viewer, engine_answer) = joined?;
         let relay = Arc::new(
             relay

@@ -148,8 +148,10 @@ async fn silent_peers_are_given_up() {
         ..options()
     };
     let (_never_runs, viewer, mut events) = watch(&stage, short.clone()).await;
-    let end = Some(Event::Closed(End::ConnectTimeout));
-    assert_eq!(events.recv().await, end);
+    assert_eq!(
+        events.recv().await,
+        Some(Event::Closed(End::ConnectTimeout))
+    );
     viewer.close().await;
     let patient = ConnectionOptions {
         connect: Duration::from_secs(10),

@@ -79,8 +79,7 @@ pub(super) fn write(
     status: &[Status],
     publishers: &[PublisherTotals],
 ) {
-    let names = status.iter().map(|one| one.name.as_str());
-    let labels = known.of(names, awake::now());
+    let labels = known.of(status.iter().map(|one| one.name.as_str()), awake::now());
     let sums = sums(&labels, status, publishers);
     let name = "aerial_broadcast_live";
     text.family(name, "gauge", "Whether the broadcast can be watched.");

@@ -126,8 +126,11 @@ mod tests {
             ("https://other.example/tv/watch/demo", None),
             ("", None),
         ] {
-            let found = name_in(url, &site);
-            assert_eq!(found.as_ref().map(Name::as_str), name, "{url}");
+            assert_eq!(
+                name_in(url, &site).as_ref().map(Name::as_str),
+                name,
+                "{url}"
+            );
         }
     }
 

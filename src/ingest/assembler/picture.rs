@@ -96,8 +96,7 @@ impl Picture {
             self.payloads = Payloads::default();
         } else {
             let begun = self.has_begun() && part.piece != Some(Piece::Beginning);
-            let payload = &packet.payload;
-            self.payloads.add(codec, picture_id, payload, begun);
+            self.payloads.add(codec, picture_id, &packet.payload, begun);
         }
     }
 

@@ -233,8 +233,10 @@ async fn a_published_stream_becomes_frames() {
         client.run(Instant::now() + Duration::from_millis(300));
     });
     assert_eq!(stage.events.recv().await, Some(Event::Connected));
-    let track = Event::Track(Kind::Video, Codec::H264);
-    assert_eq!(stage.events.recv().await, Some(track));
+    assert_eq!(
+        stage.events.recv().await,
+        Some(Event::Track(Kind::Video, Codec::H264))
+    );
     let frames = stage.frames.lock().unwrap().clone();
     let shape: Vec<_> = frames
         .iter()

@@ -70,8 +70,7 @@ impl Relation {
 
     /// When the latest report came.
     pub(super) fn last_report(&self) -> Option<i64> {
-        let latest = self.contradicting.last().or(self.reports.back())?;
-        Some(latest.arrival)
+        Some(self.contradicting.last().or(self.reports.back())?.arrival)
     }
 
     fn forget(&mut self, now: i64) {

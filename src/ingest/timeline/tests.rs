@@ -65,8 +65,7 @@ fn first_reports_bring_tracks_into_sync_at_once() {
 fn a_jump_of_timestamps_is_a_new_start() {
     let mut timeline = Timeline::new(RATES);
     timeline.due(VIDEO, 1_000, ms(1000));
-    let due = timeline.due(VIDEO, 500_000_000, ms(1033));
-    assert_eq!(due, ms(1033));
+    assert_eq!(timeline.due(VIDEO, 500_000_000, ms(1033)), ms(1033));
 }
 
 #[test]

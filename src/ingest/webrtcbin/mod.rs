@@ -62,8 +62,7 @@ impl WebrtcbinPublisher {
             events,
             signals: relay.signals().clone(),
         };
-        let started = options.workers.receive(setup, receiving).await?;
-        let (receiver, engine_answer) = started;
+        let (receiver, engine_answer) = options.workers.receive(setup, receiving).await?;
         let relay = relay.start(offer, &engine_answer, port).await?;
         let answer = sdp::publisher_answer(offer, &choices, &engine_answer, relay.transport())?;
         Ok((Self { receiver, relay }, answer))

@@ -63,8 +63,10 @@ fn a_failing_output_is_started_again_and_disturbs_nobody() {
     broadcast.expect(&[]);
     broadcast.until(6.0);
     broadcast.expect(&["restart push"]);
-    let outputs = broadcast.parts.status(broadcast.now).outputs;
-    let restarts: Vec<_> = outputs
+    let restarts: Vec<_> = broadcast
+        .parts
+        .status(broadcast.now)
+        .outputs
         .iter()
         .map(|output| output.health.restarts)
         .collect();

@@ -103,8 +103,10 @@ fn renditions_change_once_nobody_uses_them() {
     let mut broadcast = Broadcast::new(ladder());
     broadcast.live(&[Codec::H264]);
     let requested = |broadcast: &Broadcast| {
-        let checked = broadcast.parts.check_viewer(Some("720p"), broadcast.now);
-        checked.is_ok()
+        broadcast
+            .parts
+            .check_viewer(Some("720p"), broadcast.now)
+            .is_ok()
     };
     broadcast.watch(&["h264"], Some("720p")).unwrap();
     broadcast.until(1.0);

@@ -25,8 +25,9 @@ fn a_rendition_starts_with_its_first_viewer_is_shared_and_stops_after_its_last()
     let third = broadcast.watch(&["h264"], Some("480p")).unwrap();
     broadcast.expect(&["admit 3", "admit 4"]);
     let viewers = |broadcast: &Broadcast| {
-        let status = broadcast.parts.status(broadcast.now);
-        status
+        broadcast
+            .parts
+            .status(broadcast.now)
             .renditions
             .iter()
             .map(|rendition| rendition.viewers)
@@ -154,8 +155,10 @@ fn the_automatic_rendition_starts_when_a_viewer_needs_it() {
     // Its name tells its codec: nobody waits to learn it.
     broadcast.expect(&["publisher 1 begins", "admit 2", "start automatic"]);
     let status = broadcast.parts.status(broadcast.now);
-    let misfit = status.renditions[0].misfit.as_ref();
-    assert_eq!(misfit, Some(&Misfit::Codec { codec: Codec::Vp8 }));
+    assert_eq!(
+        status.renditions[0].misfit.as_ref(),
+        Some(&Misfit::Codec { codec: Codec::Vp8 })
+    );
 }
 
 /// H.264 for any viewers, and VP8.
@@ -257,8 +260,10 @@ fn broadcasts_share_the_servers_transcodes() {
     one.watch(&["av1", "h264"], None).unwrap();
     one.expect(&["publisher 1 begins", "refuse 2: Full", "admit 3"]);
     assert_eq!(shared.taken(), 1);
-    let full = one.parts.status(one.now).transcodes_full;
-    assert_eq!(full, Some("limits.transcodes"));
+    assert_eq!(
+        one.parts.status(one.now).transcodes_full,
+        Some("limits.transcodes")
+    );
     other.connect_viewer(first);
     other.until(5.0);
     other.expect(&["publisher 1 begins", "admit 2", "start automatic"]);

@@ -35,8 +35,7 @@ fn a_lost_frame_breaks_those_behind_it() {
         stage.send((0, true, key));
         stage.sequence += 1;
         stage.send_all(&[(2, true, delta), (3, true, key), (4, true, delta)]);
-        let frames = stage.taken();
-        assert_eq!(frames, [(0, true, 1), (3, true, 1), (4, false, 1)]);
+        assert_eq!(stage.taken(), [(0, true, 1), (3, true, 1), (4, false, 1)]);
         assert_eq!(stage.requests, 1);
     }
 }
@@ -64,8 +63,7 @@ fn padding_and_new_numbers_are_no_losses() {
     stage.send((3, true, DELTA));
     stage.sequence = 10;
     stage.send((4, true, DELTA));
-    let frames = [(2, false, 1), (3, false, 1), (4, false, 1)];
-    assert_eq!(stage.taken(), frames);
+    assert_eq!(stage.taken(), [(2, false, 1), (3, false, 1), (4, false, 1)]);
     assert_eq!(stage.requests, 0);
 }
 

@@ -162,8 +162,7 @@ fn a_marker_that_turns_out_wrong_breaks_one_picture() {
         (4, true, DELTA_REST),
         (5, true, DELTA),
     ]);
-    let frames = stage.taken();
-    assert_eq!(frames, [(2, false, 1), (3, true, 4), (4, false, 2)]);
+    assert_eq!(stage.taken(), [(2, false, 1), (3, true, 4), (4, false, 2)]);
     assert_eq!(stage.requests, 1);
 }
 

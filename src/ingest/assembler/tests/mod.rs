@@ -98,8 +98,7 @@ impl Stage {
         let frames = std::mem::take(&mut self.frames);
         frames.iter().for_each(check);
         let shape = frames.iter().map(|frame| {
-            let picture = (frame.pts.as_millis() - 1000) / 40;
-            let picture = u32::try_from(picture).unwrap();
+            let picture = u32::try_from((frame.pts.as_millis() - 1000) / 40).unwrap();
             (picture, frame.keyframe, frame.ends.len())
         });
         shape.collect()

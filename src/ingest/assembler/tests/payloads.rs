@@ -100,8 +100,11 @@ fn units_of_h265_are_cut_likewise() {
         .collect();
     for picture in 0..2 {
         stage.tick(Duration::from_millis(100));
-        let frame = &stage.frames[picture];
-        assert_eq!(units(Codec::H265, frame), expected, "{picture}");
+        assert_eq!(
+            units(Codec::H265, &stage.frames[picture]),
+            expected,
+            "{picture}"
+        );
     }
     assert_eq!(stage.taken(), [(0, true, 6), (1, true, 6)]);
 }

@@ -66,10 +66,10 @@ async fn offers_of_real_clients_are_answered() {
         let begin = Instant::now();
         let (sender, _events) = mpsc::channel(16);
         let options = options();
-        let accepting = WebrtcbinPublisher::accept(&offer, &options, &port, sinks, sender);
-        let (publisher, answer) = accepting
-            .await
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let (publisher, answer) =
+            WebrtcbinPublisher::accept(&offer, &options, &port, sinks, sender)
+                .await
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(
             begin.elapsed() < Duration::from_secs(1),
             "{name}: {:?}",
